@@ -1,0 +1,18 @@
+"""Features: the contracts every room shares, and the way from an event log to one request's feature matrix.
+
+In the order data passes them:
+
+`errors.py`       errors by who has to act
+`contracts.py`    columns, records and the meaning of "seen"
+`tables.py`       append-only Parquet tables with commit records
+`workspace.py`    where each table of a deployment lies
+`catalogue.py`    videos and their lifelong `video_key`
+`importers.py`    public event logs and bring-your-own embeddings, checked at the door
+`histories.py`    the latest events of a user at an instant, from a log
+`definitions.py`  every feature, one row each
+`assemble.py`     histories, videos and context into one feature matrix
+`packing.py`      the same records as fixed-width bytes
+`store.py`        Redis: user slots, accepted events, exposures
+`redis_server.py` a private Redis when no `REDIS_URL` is given
+`pipeline.py`     `build_features`: the stages above in order
+"""

@@ -1,0 +1,39 @@
+"""Errors, named by who has to act."""
+
+
+class RecError(Exception):
+    """Base of all errors raised on purpose."""
+
+    retryable = False
+
+
+class BadInput(RecError):
+    """The caller sent something that no retry can fix: exit code 2, HTTP 400, or a quarantine row."""
+
+
+class NotFound(BadInput):
+    """The named video, user, bundle or table does not exist: HTTP 404."""
+
+
+class CommitConflict(RecError):
+    """Another writer committed to the same table first; read again and repeat."""
+
+    retryable = True
+
+
+class VersionMismatch(RecError):
+    """Two parts were built with different definitions; serving them together would be wrong."""
+
+
+class StoreUnavailable(RecError):
+    """Redis refused or dropped the connection; a fallback may serve."""
+
+    retryable = True
+
+
+class StoreTimeout(StoreUnavailable):
+    """Redis did not answer within the stage's budget; a fallback may serve."""
+
+    def __init__(self, operation: str, budget_ms: float) -> None:
+        super().__init__(f"{operation} exceeded {budget_ms:.1f} ms")
+        self.operation, self.budget_ms = operation, budget_ms

@@ -1,0 +1,174 @@
+"""Append-only Parquet tables: immutable files under names that say what they hold, and a log of commits.
+
+A commit record lists every file of the table at that moment, so a reader needs the newest record only, and sees
+either all of a write or nothing of it. Files are written under a temporary name, synced and renamed; records are
+linked into place and never replaced, so of two writers of one commit exactly one wins.
+Source: the commit protocol of Delta Lake (Armbrust et al., VLDB 2020, section 3), with whole snapshots as records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.contracts import Column, conform, schema
+from features.errors import CommitConflict, NotFound
+
+COMMITS = "_commits"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One commit of a table: what a reader sees."""
+
+    sequence: int
+    """Number of the commit, from 1; 0 for a table that does not exist yet."""
+    files: tuple[str, ...] = ()
+    """Names below the table's directory, oldest first."""
+    rows: int = 0
+    """Rows in all files."""
+    committed_at: float = 0.0
+    """Seconds since the epoch."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What the writer said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table below one directory; holds no state, so any number of readers may share it."""
+
+    path: Path
+    columns: tuple[Column, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def snapshot(self) -> Snapshot:
+        """The newest commit; sequence 0 where there is none."""
+        newest = max(self._records(), default=None)
+        if newest is None:
+            return Snapshot(0)
+        said = json.loads((self.path / COMMITS / f"{newest:08d}.json").read_text())
+        return Snapshot(newest, tuple(said["files"]), said["rows"], said["committed_at"], said["meta"])
+
+    def exists(self) -> bool:
+        """True once something was committed."""
+        return any(True for _ in self._records())
+
+    def read(self, columns: list[str] | None = None) -> pl.DataFrame:
+        """All committed rows in commit order; an empty frame of the right schema for a table without a commit."""
+        return self.scan().select(columns or [c.name for c in self.columns]).collect()
+
+    def scan(self) -> pl.LazyFrame:
+        """The committed rows, lazily."""
+        files = self.snapshot().files
+        if not files:
+            return pl.LazyFrame(schema=schema(self.columns))
+        return pl.scan_parquet([self.path / f for f in files], hive_partitioning=False, glob=False)
+
+    def append(self, frame: pl.DataFrame, *, part: str | None = None, meta: Mapping[str, Any] | None = None) -> Snapshot:
+        """Adds rows in one commit. Writing the same rows under the same `part` again changes nothing.
+
+        Args:
+            frame: rows; checked against the table's columns.
+            part: directory below the table for the file (`date=2026-01-31`), or None.
+            meta: merged over the last commit's meta.
+        """
+        return self.append_parts({part or "": frame}, meta=meta)
+
+    def append_parts(self, frames: Mapping[str, pl.DataFrame], *, meta: Mapping[str, Any] | None = None) -> Snapshot:
+        """Adds several files, by directory, in one commit."""
+        before = self.snapshot()
+        added = [self._write(frame, part) for part, frame in frames.items() if len(frame)]
+        names = [name for name, _ in added if name not in before.files]
+        if not names and meta is None and before.sequence:
+            return before
+        rows = before.rows + sum(count for name, count in added if name not in before.files)
+        return self._commit(before, (*before.files, *names), rows, {**before.meta, **(meta or {})})
+
+    def replace(self, frame: pl.DataFrame, *, meta: Mapping[str, Any] | None = None) -> Snapshot:
+        """Puts these rows in the place of all there were, in one commit."""
+        before = self.snapshot()
+        name, rows = self._write(frame, "")
+        return self._commit(before, (name,), rows, dict(meta or {}))
+
+    def _records(self) -> Iterator[int]:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.path / COMMITS):
+                if entry.name.endswith(".json"):
+                    yield int(entry.name.removesuffix(".json"))
+
+    def _write(self, frame: pl.DataFrame, part: str) -> tuple[str, int]:
+        buffer = io.BytesIO()
+        conform(frame, self.columns, f"table {self.name}").write_parquet(buffer, compression="zstd", statistics=True)
+        content = buffer.getvalue()
+        digest = hashlib.blake2b(content, digest_size=12).hexdigest()
+        name = f"{part}/part-{digest}.parquet" if part else f"part-{digest}.parquet"
+        write_durably(self.path / name, content)
+        return name, len(frame)
+
+    def _commit(self, before: Snapshot, files: tuple[str, ...], rows: int, meta: Mapping[str, Any]) -> Snapshot:
+        after = Snapshot(before.sequence + 1, files, rows, time.time(), dict(meta))
+        record = {"files": files, "rows": rows, "committed_at": after.committed_at, "meta": after.meta}
+        target = self.path / COMMITS / f"{after.sequence:08d}.json"
+        if not create_durably(target, json.dumps(record, sort_keys=True).encode()):
+            raise CommitConflict(f"commit {after.sequence} of table {self.name} was made by another writer; repeat")
+        return after
+
+
+def write_durably(target: Path, content: bytes) -> None:
+    """The file with this content: written aside, synced and renamed, so that nobody meets half of it."""
+    aside = _write_aside(target, content)
+    os.replace(aside, target)
+    _sync_directory(target.parent)
+
+
+def create_durably(target: Path, content: bytes) -> bool:
+    """Like `write_durably`, but False and nothing changed where the file is there already."""
+    aside = _write_aside(target, content)
+    try:
+        os.link(aside, target)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink()
+    _sync_directory(target.parent)
+    return True
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The parsed file; NotFound names it where it is absent."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise NotFound(f"{what} is not there: {path}") from None
+
+
+def _write_aside(target: Path, content: bytes) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".{target.name}.{secrets.token_hex(6)}.tmp"
+    with open(aside, "xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return aside
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
