@@ -77,7 +77,9 @@ INTERACTIONS: Final = (
     Column("video_id", pl.String(), True, "need not be in the catalogue"),
     Column("event", pl.String(), True, "one of EVENTS"),
     Column("ts", TS, False, "when it happened, UTC; null where the data has no times"),
-    Column("order", pl.Int64(), True, "place in the source file: breaks ties, and is the order where ts is null"),
+    Column(
+        "order", pl.Int64(), True, "place in the source file: breaks ties, and is the order where ts is null"
+    ),
     Column("event_id", pl.String(), False, "the sender's identity of the event"),
     Column("received_at", TS, False, "when it reached us; null means at `ts`"),
     Column("watch_s", pl.Float32(), False, "watched time, s, >= 0"),
@@ -121,7 +123,12 @@ SPACES: Final = (
     Column("video_id", pl.String(), True, "id of the catalogue"),
     Column("joint", VECTOR, False, "unit vector in the joint space; null where no modality is present"),
     Column("mask", pl.UInt8(), True, "modalities present: visual 1, audio 2, text 4"),
-    Column("agreement", pl.Float32(), False, "mean cosine between the modalities' heads; null under two modalities"),
+    Column(
+        "agreement",
+        pl.Float32(),
+        False,
+        "mean cosine between the modalities' heads; null under two modalities",
+    ),
 )
 
 QUARANTINE: Final = (
@@ -131,7 +138,9 @@ QUARANTINE: Final = (
     Column("size_bytes", pl.Int64(), False, "null where the file could not be read"),
     Column("modified_ns", pl.Int64(), False, "null where the file could not be read"),
     Column("stage", pl.String(), True, "list, probe, decode or embed"),
-    Column("reason", pl.String(), True, "class of the failure: empty, unreadable, corrupt, limit, timeout, crash"),
+    Column(
+        "reason", pl.String(), True, "class of the failure: empty, unreadable, corrupt, limit, timeout, crash"
+    ),
     Column("message", pl.String(), True, "one sentence"),
     Column("retryable", pl.Boolean(), True, "tried again next time although the bytes are the same"),
     Column("attempts", pl.Int32(), True, "how often it was tried"),
@@ -139,8 +148,18 @@ QUARANTINE: Final = (
     Column("encoder_version", pl.String(), True, "what it would have been embedded with"),
 )
 
-INGEST_TEXT: Final = ("title", "description", "tags", "creator_id", "published_at", "language", "available_from",
-                      "available_until", "regions", "min_age")
+INGEST_TEXT: Final = (
+    "title",
+    "description",
+    "tags",
+    "creator_id",
+    "published_at",
+    "language",
+    "available_from",
+    "available_until",
+    "regions",
+    "min_age",
+)
 """Optional catalogue columns that a manifest of videos may give."""
 
 

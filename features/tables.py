@@ -1,9 +1,10 @@
 """Append-only Parquet tables: immutable files under names that say what they hold, and a log of commits.
 
-A commit record lists every file of the table at that moment, so a reader needs the newest record only, and sees
-either all of a write or nothing of it. Files are written under a temporary name, synced and renamed; records are
-linked into place and never replaced, so of two writers of one commit exactly one wins.
-Source: the commit protocol of Delta Lake (Armbrust et al., VLDB 2020, section 3), with whole snapshots as records.
+A commit record lists every file of the table at that moment, so a reader needs the newest record only, and
+sees either all of a write or nothing of it. Files are written under a temporary name, synced and renamed;
+records are linked into place and never replaced, so of two writers of one commit exactly one wins.
+Source: the commit protocol of Delta Lake (Armbrust et al., VLDB 2020, section 3), with whole snapshots as
+records.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Table:
         return any(True for _ in self._records())
 
     def read(self, columns: list[str] | None = None) -> pl.DataFrame:
-        """All committed rows in commit order; an empty frame of the right schema for a table without a commit."""
+        """All committed rows in commit order; an empty frame of the right schema where nothing was committed."""
         return self.scan().select(columns or [c.name for c in self.columns]).collect()
 
     def scan(self) -> pl.LazyFrame:
@@ -78,7 +79,9 @@ class Table:
             return pl.LazyFrame(schema=schema(self.columns))
         return pl.scan_parquet([self.path / f for f in files], hive_partitioning=False, glob=False)
 
-    def append(self, frame: pl.DataFrame, *, part: str | None = None, meta: Mapping[str, Any] | None = None) -> Snapshot:
+    def append(
+        self, frame: pl.DataFrame, *, part: str | None = None, meta: Mapping[str, Any] | None = None
+    ) -> Snapshot:
         """Adds rows in one commit. Writing the same rows under the same `part` again changes nothing.
 
         Args:
@@ -88,7 +91,9 @@ class Table:
         """
         return self.append_parts({part or "": frame}, meta=meta)
 
-    def append_parts(self, frames: Mapping[str, pl.DataFrame], *, meta: Mapping[str, Any] | None = None) -> Snapshot:
+    def append_parts(
+        self, frames: Mapping[str, pl.DataFrame], *, meta: Mapping[str, Any] | None = None
+    ) -> Snapshot:
         """Adds several files, by directory, in one commit."""
         before = self.snapshot()
         added = [self._write(frame, part) for part, frame in frames.items() if len(frame)]
@@ -112,19 +117,25 @@ class Table:
 
     def _write(self, frame: pl.DataFrame, part: str) -> tuple[str, int]:
         buffer = io.BytesIO()
-        conform(frame, self.columns, f"table {self.name}").write_parquet(buffer, compression="zstd", statistics=True)
+        conform(frame, self.columns, f"table {self.name}").write_parquet(
+            buffer, compression="zstd", statistics=True
+        )
         content = buffer.getvalue()
         digest = hashlib.blake2b(content, digest_size=12).hexdigest()
         name = f"{part}/part-{digest}.parquet" if part else f"part-{digest}.parquet"
         write_durably(self.path / name, content)
         return name, len(frame)
 
-    def _commit(self, before: Snapshot, files: tuple[str, ...], rows: int, meta: Mapping[str, Any]) -> Snapshot:
+    def _commit(
+        self, before: Snapshot, files: tuple[str, ...], rows: int, meta: Mapping[str, Any]
+    ) -> Snapshot:
         after = Snapshot(before.sequence + 1, files, rows, time.time(), dict(meta))
         record = {"files": files, "rows": rows, "committed_at": after.committed_at, "meta": after.meta}
         target = self.path / COMMITS / f"{after.sequence:08d}.json"
         if not create_durably(target, json.dumps(record, sort_keys=True).encode()):
-            raise CommitConflict(f"commit {after.sequence} of table {self.name} was made by another writer; repeat")
+            raise CommitConflict(
+                f"commit {after.sequence} of table {self.name} was made by another writer; repeat"
+            )
         return after
 
 

@@ -78,11 +78,29 @@ class Workspace:
             raise NotFound(f"no bundle is published in {self.root}; run `reelrank train` first")
         return str(read_json(pointer, "the published bundle")["bundle"])
 
+    def published_bundles(self) -> list[str]:
+        """Every bundle that was published, oldest first; the last is the one that is served."""
+        pointer = self.root / "models" / "current.json"
+        return list(read_json(pointer, "the published bundle")["published"]) if pointer.exists() else []
+
     def publish(self, bundle: str) -> None:
         """Makes a complete bundle the one that is served."""
         if not (self.model(bundle) / "manifest.json").exists():
-            raise NotFound(f"bundle {bundle} is not in {self.root}; it has {', '.join(self.bundles()) or 'none'}")
-        write_durably(self.root / "models" / "current.json", json.dumps({"bundle": bundle}).encode())
+            have = ", ".join(self.bundles()) or "none"
+            raise NotFound(f"bundle {bundle} is not in {self.root}; it has {have}")
+        self._point([*self.published_bundles(), bundle])
+
+    def rollback(self) -> str:
+        """Publishes the bundle that was served before the current one, and returns its name."""
+        published = self.published_bundles()
+        if len(published) < 2:
+            raise NotFound(f"{self.root} has published {len(published)} bundle(s); a rollback needs two")
+        self._point(published[:-1])
+        return published[-2]
+
+    def _point(self, published: list[str]) -> None:
+        content = json.dumps({"bundle": published[-1], "published": published[-100:]})
+        write_durably(self.root / "models" / "current.json", content.encode())
 
     def _versions(self, folder: str, prefix: str) -> list[str]:
         def found() -> Iterator[tuple[float, str]]:

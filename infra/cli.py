@@ -1,0 +1,211 @@
+"""The command line: `reelrank …`. Exit code 0 done, 1 failed, 2 bad usage or refused input."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console
+
+from features.errors import BadInput, RecError
+from infra.settings import workspace_from_environment
+
+Command = Callable[[argparse.Namespace, Any], dict[str, Any]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    args = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s %(message)s")
+    # With --json the last line of standard output is the answer; what a person reads goes beside it.
+    console = Console(stderr=args.json)
+    problems = Console(stderr=True)
+    try:
+        from infra import commands  # torch, Ray and LightGBM are imported only for a command that runs
+
+        answer = getattr(commands, args.run)(args, commands.Screen(console))
+    except BadInput as error:
+        problems.print(f"reelrank: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    except RecError as error:
+        problems.print(f"reelrank: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        problems.print("reelrank: interrupted; what was committed stays, run the command again to go on")
+        return 130
+    except Exception as error:  # the outer edge of the process: a person gets a sentence, --debug the trace
+        if args.debug:
+            raise
+        said = f"reelrank: unexpected {type(error).__name__}: {error}; run again with --debug for the trace"
+        problems.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    if args.json:
+        print(json.dumps(answer, default=str))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` names a function of `infra.commands`."""
+    parser = argparse.ArgumentParser(prog="reelrank", description="Multimodal video recommendations.")
+    parser.add_argument("--version", action="version", version=f"reelrank {version('reelrank')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data_commands(commands)
+    _add_model_commands(commands)
+    _add_serving_commands(commands)
+    return parser
+
+
+def _add_data_commands(commands: Any) -> None:
+    demo = _command(commands, "demo", "demo", "make a small world and run everything on it")
+    demo.add_argument("--seed", type=_at_least(0), default=7, help="of the world (default: 7)")
+    demo.add_argument("--videos", type=_at_least(20), default=120, help="clips to render (default: 120)")
+    demo.add_argument("--users", type=_at_least(20), default=600, help="simulated users (default: 600)")
+    demo.add_argument("--no-serve", action="store_true", help="end after the report")
+    _serve_arguments(demo)
+
+    ingest = _command(
+        commands, "ingest", "ingest", "decode and embed a directory, glob or manifest of videos"
+    )
+    ingest.add_argument("source", help="directory, glob, or manifest (Parquet, CSV, JSONL)")
+    ingest.add_argument(
+        "--workers", type=_at_least(1), default=2, help="Ray actors, one core each (default: 2)"
+    )
+    ingest.add_argument("--ray-address", help="of a Ray cluster (default: Ray on this machine)")
+
+    embeddings = _group(commands, "embeddings", "bring your own embeddings")
+    files = _command(embeddings, "import", "import_embedding_files", "import vectors from Parquet files")
+    files.add_argument("files", nargs="+", metavar="FILE")
+
+    events = _group(commands, "events", "event logs")
+    files = _command(events, "import", "import_event_files", "import interactions")
+    files.add_argument(
+        "files", nargs="+", metavar="FILE", help="Parquet, CSV or JSONL, or a MovieLens folder"
+    )
+    files.add_argument("--format", choices=("auto", "reelrank", "movielens"), default="auto")
+
+    features = _group(commands, "features", "features and the store")
+    build = _command(features, "build", "build", "build features and load every history into Redis")
+    _unknown_share(build)
+
+
+def _add_model_commands(commands: Any) -> None:
+    train = _command(commands, "train", "train", "train a bundle and publish it")
+    held = train.add_mutually_exclusive_group()
+    held.add_argument("--holdout-days", type=_at_least(1), help="keep the last days for `evaluate`")
+    held.add_argument("--leave-last", type=_at_least(1), help="keep each user's last events for `evaluate`")
+    train.add_argument("--seed", type=_at_least(0), default=7)
+    train.add_argument("--no-publish", action="store_true", help="leave the served bundle as it is")
+    _threads(train)
+    _unknown_share(train)
+
+    recommend = _command(
+        commands, "recommend", "recommend_batch", "recommendations for many users, as Parquet"
+    )
+    whom = recommend.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--users", metavar="FILE", help="one user id a line")
+    whom.add_argument("--all", action="store_true", help="every user of the log")
+    recommend.add_argument("--k", type=_at_least(1), default=20, help="videos a user (default: 20)")
+    recommend.add_argument("--out", required=True, metavar="FILE")
+    recommend.add_argument("--bundle", help="(default: the published one)")
+    recommend.add_argument("--include-seen", action="store_true")
+    _threads(recommend)
+
+    evaluate = _command(commands, "evaluate", "evaluate_arms", "offline A/B report on the held-out part")
+    evaluate.add_argument(
+        "--arm", action="append", required=True, metavar="NAME=SPEC",
+        help="a bundle, `current`, either less a component (`current-trees`), popular, recent or random",
+    )  # fmt: skip
+    evaluate.add_argument("--k", type=_at_least(1), default=10)
+    evaluate.add_argument("--name", default="evaluation", help="of the report's directory")
+    evaluate.add_argument("--seed", type=_at_least(0), default=7)
+
+    nightly = _command(commands, "nightly", "nightly", "the whole nightly job", workspace=None)
+    nightly.add_argument("--config", required=True, metavar="FILE", help="reelrank.toml")
+    nightly.add_argument("--resume", action="store_true", help="go on with the newest unfinished run")
+
+
+def _add_serving_commands(commands: Any) -> None:
+    _serve_arguments(_command(commands, "serve", "serve", "the API and the Studio until Ctrl-C"))
+    search = _command(commands, "search", "search", "videos nearest to words")
+    search.add_argument("words")
+    search.add_argument("--k", type=_at_least(1), default=10)
+    similar = _command(commands, "similar", "similar", "videos nearest to a video")
+    similar.add_argument("video_id")
+    similar.add_argument("--k", type=_at_least(1), default=10)
+    _command(commands, "versions", "versions", "what the workspace holds")
+    publish = _command(commands, "publish", "publish", "serve another bundle")
+    publish.add_argument("bundle")
+    _command(commands, "rollback", "rollback", "serve the bundle before this one")
+
+
+def _command(
+    commands: Any, name: str, run: str, what: str, workspace: str | None = ""
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what)
+    default = workspace_from_environment() if workspace == "" else workspace
+    shown = f"(default: {default})" if default else "(default: as the config says)"
+    parser.add_argument(
+        "--workspace", default=default, metavar="DIR", help=f"directory of the deployment {shown}"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on the last line of standard output"
+    )
+    parser.add_argument("--debug", action="store_true", help="log everything, show traces")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _group(commands: Any, name: str, what: str) -> Any:
+    return commands.add_parser(name, help=what, description=what).add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=_at_least(1), default=8000)
+    if parser.get_default("run") == "serve":
+        parser.add_argument("--workers", type=_at_least(1), default=1, help="processes (default: 1)")
+
+
+def _threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=_at_least(1), default=2, help="(default: 2)")
+
+
+def _unknown_share(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-unknown-share", type=_share, default=0.5, metavar="SHARE",
+        help="refuse when more interactions than this name unknown videos (default: 0.5)",
+    )  # fmt: skip
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{value} is too small; at least {low}")
+        return value
+
+    return whole
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

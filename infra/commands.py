@@ -1,0 +1,315 @@
+"""What each command does: takes parsed arguments, returns what `--json` prints, and shows the same to a person."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from features.importers import import_embeddings, import_events
+from features.pipeline import FeatureSet, build_features, load_store
+from features.redis_server import open_redis
+from features.store import Store
+from ingest.encoders.query import QueryEncoder
+from ingest.pipeline import IngestSettings, ingest_videos
+from ingest.space import build_space
+from ranker.bundle import Bundle, load_bundle
+from ranker.evaluation.arms import parse_arm
+from ranker.evaluation.pipeline import evaluate
+from ranker.explain import explain
+from ranker.pipeline import TrainSettings
+from ranker.recommend import recommend, recommend_to_parquet
+from rich.console import Console
+from rich.table import Table as TextTable
+
+from features.contracts import Context
+from features.errors import BadInput, NotFound
+from features.histories import gather_histories
+from features.workspace import Workspace, open_workspace
+from infra.nightly import (
+    NightlyResult,
+    choose_holdout,
+    describe_events,
+    describe_features,
+    describe_ingest,
+    describe_space,
+    run_nightly,
+    train_bundle,
+)
+from infra.progress import Stages
+from infra.settings import load_nightly_settings, redis_url_from_environment
+from ranker.splits import Holdout
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where a command shows its progress and its answer."""
+
+    console: Console
+
+    @property
+    def stages(self) -> Stages:
+        return Stages(self.console)
+
+
+def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank ingest SOURCE`."""
+    workspace = open_workspace(args.workspace, create=True)
+    how = IngestSettings(workers=args.workers, ray_address=args.ray_address)
+    with screen.stages.stage("ingest videos (decode, embed)") as advance:
+        counts = dataclasses.asdict(ingest_videos(workspace, args.source, how, progress=advance))
+    screen.stages.note(describe_ingest(counts))
+    return counts
+
+
+def import_embedding_files(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank embeddings import FILE…`."""
+    workspace = open_workspace(args.workspace, create=True)
+    with screen.stages.stage("import embeddings"):
+        counts = dataclasses.asdict(import_embeddings(workspace, [Path(name) for name in args.files]))
+    screen.stages.note(f"{counts['imported']:,} videos, encoder {counts['encoder_version']}")
+    return counts
+
+
+def import_event_files(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank events import FILE…`."""
+    workspace = open_workspace(args.workspace, create=True)
+    with screen.stages.stage("import events"):
+        counts = dataclasses.asdict(
+            import_events(workspace, [Path(name) for name in args.files], args.format)
+        )
+    screen.stages.note(describe_events(counts))
+    return counts
+
+
+def build(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank features build`: the space, the features, and every user's history into the store."""
+    workspace = open_workspace(args.workspace)
+    features = _features(workspace, screen, args.max_unknown_share)
+    with screen.stages.stage("load the store"):
+        with open_redis(redis_url_from_environment(), workspace.root / "redis") as url:
+            store = Store.connect(url, timeout_s=10.0)
+            users = load_store(features, store)
+            store.close()
+    counts = {
+        **dataclasses.asdict(features.counts),
+        "users_in_store": users,
+        "videos": len(features.videos),
+        "feature_version": features.feature_version,
+        "encoder_version": features.encoder_version,
+        "space_version": features.space_version,
+    }
+    screen.stages.note(describe_features(counts))
+    return counts
+
+
+def train(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank train`: a bundle from all that is in the workspace, published unless told not to."""
+    workspace = open_workspace(args.workspace)
+    features = _features(workspace, screen, args.max_unknown_share)
+    holdout = Holdout("none")
+    if args.holdout_days:
+        holdout = choose_holdout(features, args.holdout_days)
+    elif args.leave_last:
+        holdout = Holdout("leave_last", n=args.leave_last)
+    with screen.stages.stage("train two-tower, item-item and trees") as advance:
+        how = TrainSettings(seed=args.seed, threads=args.threads)
+        result = train_bundle(workspace, features, how, holdout, advance)
+    if not args.no_publish:
+        workspace.publish(result["bundle"])
+    screen.stages.note(f"bundle {result['bundle']}: final scorer {result['scorer']}")
+    return {**result, "published": not args.no_publish}
+
+
+def recommend_batch(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank recommend`: lists of k videos for many users, into one Parquet file."""
+    workspace = open_workspace(args.workspace)
+    users = None if args.all else _read_users(Path(args.users))
+    name = args.bundle or workspace.current_bundle()
+    bundle = load_bundle(workspace.model(name), threads=args.threads)
+    features = build_features(workspace, max_unknown_share=1.0)
+    with screen.stages.stage("recommend") as advance:
+        written = recommend_to_parquet(
+            bundle, features, users, args.k, Path(args.out), args.include_seen, progress=advance
+        )
+    screen.stages.note(f"{written:,} rows in {args.out}")
+    return {"rows": written, "out": args.out, "bundle": name}
+
+
+def evaluate_arms(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank evaluate --arm NAME=SPEC…`: an offline report over the held-out part of the log."""
+    workspace = open_workspace(args.workspace)
+    arms = [parse_arm(text) for text in args.arm]
+    features = build_features(workspace, max_unknown_share=1.0)
+    out = workspace.report(args.name)
+    with screen.stages.stage("evaluate offline") as advance:
+        found = evaluate(
+            workspace, features, arms, k=args.k, out_dir=out, name=args.name, seed=args.seed, progress=advance
+        )
+    screen.stages.note(str(found["verdict"]))
+    screen.stages.note(f"report: {out / 'report.html'}")
+    return {"verdict": found["verdict"], "report": str(out / "report.html")}
+
+
+def nightly(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank nightly --config FILE`."""
+    settings = load_nightly_settings(Path(args.config), workspace=args.workspace)
+    result = run_nightly(settings, screen.stages, resume=args.resume)
+    _show_result(result, screen)
+    return _as_json(result)
+
+
+def demo(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank demo`: a small world, the nightly job over it, recommendations, a report, and the API."""
+    from infra.demo.command import run_demo  # the generator is read only when it is asked for
+
+    return run_demo(args, screen)
+
+
+def serve(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank serve`: the API and the Studio until Ctrl-C."""
+    from serving.server import run_server  # FastAPI is imported only when it serves
+
+    from serving.settings import ServeSettings
+
+    workspace = open_workspace(args.workspace)
+    workspace.current_bundle()
+    with open_redis(redis_url_from_environment(), workspace.root / "redis") as url:
+        settings = ServeSettings(
+            workspace=workspace.root, redis_url=url, host=args.host, port=args.port, workers=args.workers
+        )
+        run_server(settings, on_ready=lambda at: screen.console.print(f"Serving at {at}  (Ctrl-C ends it)"))
+    return {"served": True}
+
+
+def search(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank search "words"`: videos nearest to the words in the joint space."""
+    bundle, directory = _current(args)
+    vector = QueryEncoder.load(directory / "encoder").text(args.words)
+    if vector is None:
+        raise BadInput(f"the words {args.words!r} hold no letter or digit; search for at least one word")
+    return _show_videos(bundle, bundle.videos.joint @ vector, args.k, screen)
+
+
+def similar(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank similar ID`: videos nearest to a video in the joint space."""
+    bundle, _ = _current(args)
+    if args.video_id not in bundle.videos.ids:
+        raise NotFound(f"video {args.video_id!r} is not in bundle {bundle.name}; check the id")
+    row = bundle.videos.ids.index(args.video_id)
+    scores = bundle.videos.joint @ bundle.videos.joint[row]
+    scores[row] = -np.inf
+    return _show_videos(bundle, scores, args.k, screen)
+
+
+def versions(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank versions`: what the workspace holds, and which bundle is served."""
+    workspace = open_workspace(args.workspace)
+    published = workspace.published_bundles()
+    found = {
+        "encoders": workspace.encoder_versions(),
+        "spaces": workspace.space_versions(),
+        "bundles": workspace.bundles(),
+        "published": published[-1] if published else None,
+    }
+    for name, value in found.items():
+        screen.console.print(
+            f"{name}: {', '.join(value) if isinstance(value, list) else value}", soft_wrap=True
+        )
+    return found
+
+
+def publish(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank publish BUNDLE`."""
+    open_workspace(args.workspace).publish(args.bundle)
+    screen.console.print(f"published {args.bundle}")
+    return {"published": args.bundle}
+
+
+def rollback(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank rollback`: the bundle before the current one is served again."""
+    bundle = open_workspace(args.workspace).rollback()
+    screen.console.print(f"published {bundle}")
+    return {"published": bundle}
+
+
+def show_recommendations(workspace: Workspace, users: list[str], k: int, screen: Screen) -> dict[str, Any]:
+    """Prints k recommendations with titles and reasons for each user; returns them."""
+    bundle = load_bundle(workspace.model(workspace.current_bundle()))
+    features = build_features(workspace, max_unknown_share=1.0)
+    log = features.log
+    codes = np.array([log.user_code(user) for user in users], np.int64)
+    ends = log.offsets[codes + 1]
+    histories = gather_histories(log, codes, ends)
+    now = np.full(len(users), int(log.ts_ms.max(initial=0)), np.int64)
+    found = recommend(bundle, histories, Context.at(now), k)
+    answer: dict[str, Any] = {}
+    for index, user in enumerate(users):
+        rows = found.rows[index][found.rows[index] >= 0]
+        reasons = explain(bundle, gather_histories(log, codes[[index]], ends[[index]]), rows)
+        table = TextTable(title=f"For {user}", title_justify="left")
+        for heading in ("#", "title", "why"):
+            table.add_column(heading)
+        for place, (row, why) in enumerate(zip(rows, reasons, strict=True), 1):
+            table.add_row(str(place), bundle.titles[row] or bundle.videos.ids[row], why)
+        screen.console.print(table)
+        answer[user] = [bundle.videos.ids[row] for row in rows]
+    return answer
+
+
+def _features(workspace: Workspace, screen: Screen, max_unknown_share: float) -> FeatureSet:
+    """Features of the workspace; the space of the newest embeddings is built first where it is missing or old."""
+    if workspace.encoder_versions():
+        with screen.stages.stage("align and fuse modalities"):
+            built = dataclasses.asdict(build_space(workspace, None))
+        screen.stages.note(describe_space(built))
+    with screen.stages.stage("build features"):
+        return build_features(workspace, max_unknown_share=max_unknown_share)
+
+
+def _current(args: Namespace) -> tuple[Bundle, Path]:
+    workspace = open_workspace(args.workspace)
+    directory = workspace.model(workspace.current_bundle())
+    return load_bundle(directory), directory
+
+
+def _show_videos(bundle: Bundle, scores: Any, k: int, screen: Screen) -> dict[str, Any]:
+    best = np.argsort(-scores, kind="stable")[:k]
+    best = best[(bundle.videos.mask[best] > 0) & np.isfinite(scores[best])]
+    table = TextTable()
+    for heading in ("#", "video", "title", "score"):
+        table.add_column(heading)
+    for place, row in enumerate(best, 1):
+        table.add_row(str(place), bundle.videos.ids[row], bundle.titles[row] or "", f"{scores[row]:.3f}")
+    screen.console.print(table)
+    return {"videos": [{"video_id": bundle.videos.ids[r], "score": float(scores[r])} for r in best]}
+
+
+def _read_users(path: Path) -> list[str]:
+    """One user id a line; BadInput where there is none."""
+    try:
+        users = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise BadInput(f"there is no file of users at {path}; give one id a line, or --all") from None
+    if not users:
+        raise BadInput(f"{path} names no user; give one id a line, or --all")
+    return users
+
+
+def _show_result(result: NightlyResult, screen: Screen) -> None:
+    screen.console.print(f"run {result.run}: bundle {result.bundle} is published", soft_wrap=True)
+    if result.report is not None:
+        screen.console.print(f"report: {result.report}", soft_wrap=True)
+
+
+def _as_json(result: NightlyResult) -> dict[str, Any]:
+    return {
+        "run": result.run,
+        "bundle": result.bundle,
+        "report": str(result.report) if result.report else None,
+        "steps": json.loads(json.dumps(result.steps, default=str)),
+    }

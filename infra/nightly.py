@@ -1,0 +1,235 @@
+"""The nightly job, from a pile of videos and an event log to a published bundle and its report.
+
+Each step reads what the one before committed, so a run that broke resumes at the step that broke; the ledger
+keeps counts, times and versions of all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from features.importers import import_embeddings, import_events
+from features.pipeline import FeatureSet, build_features, load_store
+from features.redis_server import open_redis
+from features.store import Store
+from ingest.encoders.query import save_query_encoder
+from ingest.pipeline import IngestSettings, ingest_videos
+from ingest.space import build_space
+from ranker.evaluation.arms import parse_arm
+from ranker.evaluation.pipeline import evaluate
+from ranker.pipeline import TrainSettings, train
+
+from features.contracts import DAY_MS
+from features.workspace import Workspace, open_workspace
+from infra.ledger import Ledger, begin
+from infra.progress import Stages
+from infra.settings import NightlySettings
+from ranker.splits import Holdout
+
+
+@dataclass(frozen=True, slots=True)
+class NightlyResult:
+    """What a nightly job left behind."""
+
+    run: str
+    """Name of the run; its ledger lies under `runs/`."""
+    bundle: str
+    """The bundle that is now published."""
+    report: Path | None
+    """The HTML report; None where nothing was held out."""
+    steps: dict[str, dict[str, Any]]
+    """Every step's counts, by name."""
+
+
+def run_nightly(settings: NightlySettings, stages: Stages, *, resume: bool = False) -> NightlyResult:
+    """Runs every step in order; see the module.
+
+    Raises:
+        BadInput: a source, a file or a setting is wrong; steps that were committed before stay committed.
+    """
+    workspace = open_workspace(settings.workspace, create=True)
+    ledger = begin(workspace, settings, resume=resume)
+    encoder = _bring_in(workspace, settings, ledger, stages)
+    _build_space(workspace, encoder, ledger, stages)
+    features = _build_features(workspace, settings, ledger, stages)
+    holdout = choose_holdout(features, settings.holdout_days)
+    bundle = _train(workspace, features, holdout, settings, ledger, stages)
+    report = _evaluate(workspace, features, bundle, holdout, settings, ledger, stages)
+    ledger.step("publish", lambda: _publish(workspace, bundle))
+    ledger.finish()
+    steps = {name: step["result"] for name, step in ledger.said["steps"].items()}
+    return NightlyResult(ledger.run, bundle, report, steps)
+
+
+def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, stages: Stages) -> str | None:
+    encoder = None
+    if settings.embeddings:
+        with stages.stage("import embeddings"):
+            files = [Path(name) for name in settings.embeddings]
+            found = ledger.step("embeddings", lambda: dataclasses.asdict(import_embeddings(workspace, files)))
+        encoder = found["encoder_version"]
+        stages.note(f"{found['imported']:,} videos, encoder {encoder}")
+    if settings.videos is not None:
+        with stages.stage("ingest videos (decode, embed)") as advance:
+            how = IngestSettings(workers=settings.workers, ray_address=settings.ray_address)
+            source = settings.videos
+            counts = ledger.step(
+                "ingest", lambda: dataclasses.asdict(ingest_videos(workspace, source, how, progress=advance))
+            )
+        encoder = counts["encoder_version"]
+        stages.note(describe_ingest(counts))
+    if settings.events:
+        with stages.stage("import events"):
+            logs = [Path(name) for name in settings.events]
+            counts = ledger.step(
+                "events", lambda: dataclasses.asdict(import_events(workspace, logs, settings.events_format))
+            )
+        stages.note(describe_events(counts))
+    return encoder
+
+
+def _build_space(workspace: Workspace, encoder: str | None, ledger: Ledger, stages: Stages) -> None:
+    if encoder is None and not workspace.encoder_versions():
+        return
+    with stages.stage("align and fuse modalities"):
+        built = ledger.step("space", lambda: dataclasses.asdict(build_space(workspace, encoder)))
+    stages.note(describe_space(built))
+
+
+def _build_features(
+    workspace: Workspace, settings: NightlySettings, ledger: Ledger, stages: Stages
+) -> FeatureSet:
+    with stages.stage("build features, load the store"):
+        features = build_features(workspace, max_unknown_share=settings.max_unknown_share)
+
+        def load() -> dict[str, Any]:
+            with open_redis(settings.redis_url, workspace.root / "redis") as url:
+                store = Store.connect(url, timeout_s=10.0)
+                users = load_store(features, store)
+                store.close()
+            counts = dataclasses.asdict(features.counts)
+            return {**counts, "users_in_store": users, "feature_version": features.feature_version}
+
+        counts = ledger.step("features", load)
+    stages.note(describe_features(counts))
+    return features
+
+
+def choose_holdout(features: FeatureSet, days: int) -> Holdout:
+    """What training must not see: the last days of the log, or each user's last event where it has no times.
+
+    A log shorter than `days` + 1 days also falls back to each user's last event.
+    """
+    if days == 0:
+        return Holdout("none")
+    newest, oldest = (_day_ms(features.interactions["ts"], end) for end in ("max", "min"))
+    if newest is None or oldest is None or newest - oldest < days * DAY_MS:
+        return Holdout("leave_last", n=1)
+    return Holdout("time", until_ms=newest + DAY_MS - days * DAY_MS)
+
+
+def _day_ms(times: pl.Series, end: str) -> int | None:
+    value = times.dt.epoch("ms").max() if end == "max" else times.dt.epoch("ms").min()
+    return None if value is None else int(str(value)) // DAY_MS * DAY_MS
+
+
+def _train(
+    workspace: Workspace,
+    features: FeatureSet,
+    holdout: Holdout,
+    settings: NightlySettings,
+    ledger: Ledger,
+    stages: Stages,
+) -> str:
+    with stages.stage("train two-tower, item-item and trees") as advance:
+        how = TrainSettings(seed=settings.seed, threads=settings.threads)
+        result = ledger.step("train", lambda: train_bundle(workspace, features, how, holdout, advance))
+    stages.note(f"bundle {result['bundle']}: final scorer {result['scorer']}")
+    return str(result["bundle"])
+
+
+def _evaluate(
+    workspace: Workspace,
+    features: FeatureSet,
+    bundle: str,
+    holdout: Holdout,
+    settings: NightlySettings,
+    ledger: Ledger,
+    stages: Stages,
+) -> Path | None:
+    if holdout.kind == "none":
+        return None
+    out = workspace.report(ledger.run)
+    with stages.stage("evaluate offline") as advance:
+        arms = [parse_arm(name_arm(arm, bundle)) for arm in settings.arms]
+
+        def work() -> dict[str, Any]:
+            found = evaluate(
+                workspace, features, arms, k=settings.k, out_dir=out, name=ledger.run, seed=settings.seed,
+                progress=advance,
+            )  # fmt: skip
+            return {"verdict": found["verdict"], "report": str(out / "report.html")}
+
+        result = ledger.step("evaluate", work)
+    stages.note(str(result["verdict"]))
+    return out / "report.html"
+
+
+def name_arm(arm: str, bundle: str) -> str:
+    """The arm with `current` replaced by the bundle that this run trained: it is not published yet."""
+    name, _, spec = arm.partition("=")
+    if spec == "current" or spec.startswith("current-"):
+        return f"{name}={bundle}{spec.removeprefix('current')}"
+    return arm
+
+
+def train_bundle(
+    workspace: Workspace, features: FeatureSet, how: TrainSettings, holdout: Holdout, progress: Any = None
+) -> dict[str, Any]:
+    """Trains a bundle that carries its own query encoder; returns its name and which scorer it chose."""
+
+    def add_encoder(directory: Path) -> None:
+        if features.space_version is not None:
+            save_query_encoder(workspace, features.space_version, directory / "encoder")
+
+    manifest = train(features, workspace, how, holdout, progress=progress, attach=add_encoder)
+    return manifest
+
+
+def _publish(workspace: Workspace, bundle: str) -> dict[str, Any]:
+    workspace.publish(bundle)
+    return {"bundle": bundle}
+
+
+def describe_ingest(counts: dict[str, Any]) -> str:
+    """One line of counts that add up."""
+    line = "listed {listed:,} = embedded {embedded:,} + skipped {skipped:,} + quarantined {quarantined:,}"
+    reasons = ", ".join(f"{name} {count}" for name, count in sorted(counts["reasons"].items()))
+    return line.format(**counts) + (f" ({reasons})" if reasons else "")
+
+
+def describe_events(counts: dict[str, Any]) -> str:
+    """One line: rows read, imported, repeated, refused."""
+    refused = sum(counts["refused"].values())
+    return f"{counts['rows']:,} rows: {counts['imported']:,} new, {counts['duplicates']:,} repeated, {refused:,} refused"
+
+
+def describe_space(built: dict[str, Any]) -> str:
+    """One line: whether the space was trained, and the recall that decided it."""
+    state = "aligned" if built["aligned"] else "not aligned (concatenated)"
+    return (
+        f"space {built['space_version']}: {state}; held-out recall {built['recall']:.2f}, "
+        f"shuffled control {built['control']:.2f}"
+    )
+
+
+def describe_features(counts: dict[str, Any]) -> str:
+    """One line: rows used, rows that name unknown videos, users in the store."""
+    return (
+        f"{counts['used']:,} of {counts['rows']:,} interactions used, {counts['unknown_video']:,} name unknown "
+        f"videos; {counts['users_in_store']:,} users in the store"
+    )
