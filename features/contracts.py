@@ -177,13 +177,12 @@ def conform(frame: pl.DataFrame, columns: tuple[Column, ...], what: str) -> pl.D
         what: name of the table, for the error.
 
     Raises:
-        BadInput: required columns are absent or hold nulls, or a column cannot be cast; all of them are named.
+        BadInput: required columns are absent or hold nulls, or a column cannot be cast; all are named.
     """
     missing = [c.name for c in columns if c.required and c.name not in frame.columns]
     if missing:
-        raise BadInput(
-            f"{what} lacks the required column(s) {', '.join(missing)}; it has {', '.join(frame.columns) or 'none'}"
-        )
+        have = ", ".join(frame.columns) or "none"
+        raise BadInput(f"{what} lacks the required column(s) {', '.join(missing)}; it has {have}")
     wrong: list[str] = []
     out: list[pl.Series] = []
     for column in columns:

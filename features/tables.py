@@ -69,7 +69,7 @@ class Table:
         return any(True for _ in self._records())
 
     def read(self, columns: list[str] | None = None) -> pl.DataFrame:
-        """All committed rows in commit order; an empty frame of the right schema where nothing was committed."""
+        """All committed rows in commit order; an empty frame where nothing was committed."""
         return self.scan().select(columns or [c.name for c in self.columns]).collect()
 
     def scan(self) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-"""What each command does: takes parsed arguments, returns what `--json` prints, and shows the same to a person."""
+"""What each command does: takes parsed arguments, returns what `--json` prints, shows it to a person."""
 
 from __future__ import annotations
 
@@ -90,11 +90,13 @@ def build(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank features build`: the space, the features, and every user's history into the store."""
     workspace = open_workspace(args.workspace)
     features = _features(workspace, screen, args.max_unknown_share)
-    with screen.stages.stage("load the store"):
-        with open_redis(redis_url_from_environment(), workspace.root / "redis") as url:
-            store = Store.connect(url, timeout_s=10.0)
-            users = load_store(features, store)
-            store.close()
+    with (
+        screen.stages.stage("load the store"),
+        open_redis(redis_url_from_environment(), workspace.root / "redis") as url,
+    ):
+        store = Store.connect(url, timeout_s=10.0)
+        users = load_store(features, store)
+        store.close()
     counts = {
         **dataclasses.asdict(features.counts),
         "users_in_store": users,
@@ -165,7 +167,7 @@ def nightly(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def demo(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank demo`: a small world, the nightly job over it, recommendations, a report, and the API."""
-    from infra.demo.command import run_demo  # the generator is read only when it is asked for
+    from infra.demonstration import run_demo  # the generator is read only when it is asked for
 
     return run_demo(args, screen)
 
@@ -262,7 +264,7 @@ def show_recommendations(workspace: Workspace, users: list[str], k: int, screen:
 
 
 def _features(workspace: Workspace, screen: Screen, max_unknown_share: float) -> FeatureSet:
-    """Features of the workspace; the space of the newest embeddings is built first where it is missing or old."""
+    """Features of the workspace; the space of the newest embeddings is built first where it is missing."""
     if workspace.encoder_versions():
         with screen.stages.stage("align and fuse modalities"):
             built = dataclasses.asdict(build_space(workspace, None))

@@ -196,8 +196,7 @@ def train_bundle(
         if features.space_version is not None:
             save_query_encoder(workspace, features.space_version, directory / "encoder")
 
-    manifest = train(features, workspace, how, holdout, progress=progress, attach=add_encoder)
-    return manifest
+    return train(features, workspace, how, holdout, progress=progress, attach=add_encoder)
 
 
 def _publish(workspace: Workspace, bundle: str) -> dict[str, Any]:
@@ -215,7 +214,8 @@ def describe_ingest(counts: dict[str, Any]) -> str:
 def describe_events(counts: dict[str, Any]) -> str:
     """One line: rows read, imported, repeated, refused."""
     refused = sum(counts["refused"].values())
-    return f"{counts['rows']:,} rows: {counts['imported']:,} new, {counts['duplicates']:,} repeated, {refused:,} refused"
+    told = f"{counts['rows']:,} rows: {counts['imported']:,} new, {counts['duplicates']:,} repeated"
+    return f"{told}, {refused:,} refused"
 
 
 def describe_space(built: dict[str, Any]) -> str:
@@ -230,6 +230,6 @@ def describe_space(built: dict[str, Any]) -> str:
 def describe_features(counts: dict[str, Any]) -> str:
     """One line: rows used, rows that name unknown videos, users in the store."""
     return (
-        f"{counts['used']:,} of {counts['rows']:,} interactions used, {counts['unknown_video']:,} name unknown "
-        f"videos; {counts['users_in_store']:,} users in the store"
+        f"{counts['used']:,} of {counts['rows']:,} interactions used, "
+        f"{counts['unknown_video']:,} name unknown videos; {counts['users_in_store']:,} users in the store"
     )

@@ -79,7 +79,7 @@ def load_nightly_settings(path: Path, *, workspace: str | None = None) -> Nightl
         given = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise BadInput(
-            f"there is no settings file at {path}; see infra/docs/nightly.md for one to start from"
+            f"there is no settings file at {path}; infra/docs/nightly.md has one to start from"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not valid TOML: {error}") from error
