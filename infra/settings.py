@@ -48,10 +48,15 @@ class NightlySettings:
     max_unknown_share: float = 0.5
     """Largest share of interactions with videos outside the catalogue, [0, 1]."""
     holdout_days: int = 3
-    """The last days of the log that training never sees and evaluation asks for, >= 0; 0 evaluates nothing."""
+    """Last days of the log, unseen by training and asked for by evaluation, >= 0; 0 evaluates nothing."""
     k: int = 10
     """Length of the evaluated lists, >= 1."""
-    arms: tuple[str, ...] = ("fused=current", "no-trees=current-trees", "popular=popular", "random=random")
+    arms: tuple[str, ...] = (
+        "fused=current",
+        "no-trees=current-trees",
+        "popular=popular",
+        "random=random",
+    )
     """Arms of the offline report; the first is compared with each of the others."""
     seed: int = 7
 
