@@ -15,7 +15,13 @@ ALLOWED = {
     "infra": {"features", "ingest", "ranker", "serving"},
 }
 
-RAY_ROOMS = ("infra/", "ingest/pipeline.py", "features/pipeline.py", "ranker/pipeline.py", "serving/pipeline.py")
+RAY_ROOMS = (
+    "infra/",
+    "ingest/pipeline.py",
+    "features/pipeline.py",
+    "ranker/pipeline.py",
+    "serving/pipeline.py",
+)
 
 
 def modules() -> list[Path]:
@@ -58,8 +64,16 @@ def test_ray_is_imported_by_pipelines_and_infra_only() -> None:
 
 
 def test_nothing_that_serves_a_request_imports_torch() -> None:
-    rooms = [*(ROOT / "serving").rglob("*.py"), *(ROOT / "features").rglob("*.py"), ROOT / "ingest/encoders/query.py"]
-    wrong = [str(path.relative_to(ROOT)) for path in rooms if any(n.split(".")[0] == "torch" for n in imports(path))]
+    rooms = [
+        *(ROOT / "serving").rglob("*.py"),
+        *(ROOT / "features").rglob("*.py"),
+        ROOT / "ingest/encoders/query.py",
+    ]
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in rooms
+        if any(n.split(".")[0] == "torch" for n in imports(path))
+    ]
     assert not wrong
 
 

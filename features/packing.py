@@ -1,0 +1,286 @@
+"""Histories, accepted events and exposures as fixed-width bytes, and back.
+
+Every record begins with a header: version of the packing (u8), kind (u8), hash of the kind's layout (u32) and how
+many rows follow (u16), little-endian. A reader built with another layout refuses, naming both. Texts follow the
+rows, each behind its length in bytes (u16; 65535 is null).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts import (
+    EVENT_CODES,
+    EVENTS,
+    HISTORY_LENGTH,
+    INTERACTIONS,
+    Floats,
+    Histories,
+    Int64s,
+    check_id,
+)
+from features.errors import BadInput, VersionMismatch
+
+PACKING_VERSION: Final = 1
+
+HEADER: Final = struct.Struct("<BBIH")
+PREFIX_BYTES: Final = 6
+"""Of the header: all but the number of rows."""
+
+EVENT_ROW: Final = np.dtype([("video_key", "<i8"), ("ts_ms", "<i8"), ("watch_s", "<f4"), ("event", "u1")])
+ITEM_ROW: Final = np.dtype([("video_key", "<i8"), ("score", "<f4"), ("propensity", "<f8")])
+
+HISTORY: Final = 1
+EVENT: Final = 2
+EXPOSURE: Final = 3
+
+_EVENT_TEXTS: Final = ("event_id", "user_id", "video_id", "request_id")
+_EXPOSURE_TEXTS: Final = ("request_id", "user_id", "bundle", "arm", "served_by", "policy")
+_RECEIVED: Final = struct.Struct("<q")
+_EXPOSED: Final = struct.Struct("<qf")
+_NULL: Final = 0xFFFF
+
+_LAYOUTS: Final = {
+    HISTORY: (repr(EVENT_ROW.descr), repr(EVENTS)),
+    EVENT: (repr(EVENT_ROW.descr), repr(EVENTS), _RECEIVED.format, *_EVENT_TEXTS),
+    EXPOSURE: (repr(ITEM_ROW.descr), _EXPOSED.format, *_EXPOSURE_TEXTS),
+}
+_HASHES: Final = {
+    kind: int.from_bytes(hashlib.blake2b("|".join(layout).encode(), digest_size=4).digest(), "little")
+    for kind, layout in _LAYOUTS.items()
+}
+
+EXTRA: Final = {
+    c.name: c.dtype
+    for c in INTERACTIONS
+    if c.name not in (*_EVENT_TEXTS, "event_key", "event", "ts", "order", "received_at", "watch_s")
+}
+"""Columns of INTERACTIONS that an event may carry besides its own fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedEvent:
+    """One event of a user, as the API takes it."""
+
+    event_id: str
+    """The sender's identity of the event."""
+    video_key: int
+    video_id: str
+    event: str
+    """One of EVENTS."""
+    ts_ms: int
+    """When it happened, ms since the epoch, > 0."""
+    watch_s: float | None = None
+    """Watched seconds, >= 0."""
+    request_id: str | None = None
+    """Which slate it answers."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further columns of INTERACTIONS: position, policy, propensity, arm, bundle, surface, device and so on."""
+
+    def __post_init__(self) -> None:
+        check_id(self.event_id, "event_id")
+        check_id(self.video_id, "video_id")
+        if self.event not in EVENT_CODES:
+            raise BadInput(f"unknown event {self.event}; it is one of {', '.join(EVENTS)}")
+        if self.ts_ms <= 0:
+            raise BadInput(f"ts_ms is {self.ts_ms}; it must be after 1970")
+        if self.watch_s is not None and not 0 <= self.watch_s < math.inf:
+            raise BadInput(f"watch_s is {self.watch_s}; it must be finite and at least 0")
+        for name, value in self.extra.items():
+            _check_extra(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One slate that was shown, with what an off-policy estimate needs of it."""
+
+    request_id: str
+    user_id: str | None
+    ts_ms: int
+    """ms since the epoch."""
+    bundle: str
+    served_by: str
+    """Rung of the degradation ladder."""
+    video_keys: Int64s
+    """In the order of the slate, int64, (k,)."""
+    scores: Floats
+    """float32, (k,)."""
+    propensities: npt.NDArray[np.float64]
+    """Probability with which each item was put in its place, (0, 1], float64, (k,); NaN where unknown."""
+    arm: str | None = None
+    policy: str | None = None
+    latency_ms: float = math.nan
+
+
+def prefix(kind: int) -> bytes:
+    """The header of a kind without its number of rows."""
+    return HEADER.pack(PACKING_VERSION, kind, _HASHES[kind], 0)[:PREFIX_BYTES]
+
+
+def pack_histories(histories: Histories) -> list[bytes]:
+    """Each history as its header and its rows, newest first."""
+    rows = np.empty(histories.video_keys.shape, EVENT_ROW)
+    for name in ("video_key", "ts_ms", "watch_s", "event"):
+        rows[name] = getattr(
+            histories, "video_keys" if name == "video_key" else "events" if name == "event" else name
+        )
+    start = prefix(HISTORY)
+    content = memoryview(rows.tobytes())
+    stride = rows.shape[1] * EVENT_ROW.itemsize
+    return [
+        b"".join((start, int(n).to_bytes(2, "little"), content[at : at + int(n) * EVENT_ROW.itemsize]))
+        for n, at in zip(histories.lengths, range(0, len(content) or 1, stride or 1), strict=False)
+    ]
+
+
+def unpack_history(packed: bytes | None, length: int = HISTORY_LENGTH) -> Histories:
+    """One history, padded to `length`; None is a user without events.
+
+    Raises:
+        VersionMismatch: it was packed with another layout.
+        BadInput: it is cut short.
+    """
+    if packed is None:
+        return Histories.empty(1, length)
+    count, at = _open(packed, HISTORY)
+    rows = _rows(packed, EVENT_ROW, count, at)[:length]
+    out = Histories.empty(1, length)
+    out.video_keys[0, : len(rows)] = rows["video_key"]
+    out.events[0, : len(rows)] = rows["event"]
+    out.ts_ms[0, : len(rows)] = rows["ts_ms"]
+    out.watch_s[0, : len(rows)] = rows["watch_s"]
+    out.lengths[0] = len(rows)
+    return out
+
+
+def event_row(event: AcceptedEvent) -> bytes:
+    """The event as one row of a history."""
+    watch = math.nan if event.watch_s is None else event.watch_s
+    return np.array([(event.video_key, event.ts_ms, watch, EVENT_CODES[event.event])], EVENT_ROW).tobytes()
+
+
+def pack_event(event: AcceptedEvent, user_id: str, received_ms: int) -> bytes:
+    """The event for the outbox."""
+    texts = [event.event_id, user_id, event.video_id, event.request_id]
+    for name, value in event.extra.items():
+        texts += [name, None if value is None else str(value)]
+    head = HEADER.pack(PACKING_VERSION, EVENT, _HASHES[EVENT], len(event.extra))
+    return b"".join((head, event_row(event), _RECEIVED.pack(received_ms), *map(_text, texts)))
+
+
+def unpack_event(packed: bytes) -> dict[str, Any]:
+    """The event as a row of INTERACTIONS without `event_key` and `order`; times in ms, extra columns as text."""
+    extras, at = _open(packed, EVENT)
+    row = _rows(packed, EVENT_ROW, 1, at)[0]
+    at += EVENT_ROW.itemsize
+    (received_ms,) = _RECEIVED.unpack_from(packed, at)
+    texts = _texts(packed, at + _RECEIVED.size, len(_EVENT_TEXTS) + 2 * extras)
+    said: dict[str, Any] = dict(zip(_EVENT_TEXTS, texts, strict=False))
+    watch = float(row["watch_s"])
+    said |= {"event": EVENTS[int(row["event"])], "ts": int(row["ts_ms"]), "received_at": received_ms}
+    said["watch_s"] = None if math.isnan(watch) else watch
+    return said | dict(zip(texts[len(_EVENT_TEXTS) :: 2], texts[len(_EVENT_TEXTS) + 1 :: 2], strict=True))
+
+
+def pack_exposure(exposure: Exposure) -> bytes:
+    """The slate for the exposure stream."""
+    items = np.empty(len(exposure.video_keys), ITEM_ROW)
+    items["video_key"], items["score"], items["propensity"] = (
+        exposure.video_keys,
+        exposure.scores,
+        exposure.propensities,
+    )
+    head = HEADER.pack(PACKING_VERSION, EXPOSURE, _HASHES[EXPOSURE], len(items))
+    texts = [getattr(exposure, name) for name in _EXPOSURE_TEXTS]
+    shown = _EXPOSED.pack(exposure.ts_ms, exposure.latency_ms)
+    return b"".join((head, items.tobytes(), shown, *map(_text, texts)))
+
+
+def unpack_exposure(packed: bytes) -> Exposure:
+    """The slate; VersionMismatch where it was packed with another layout."""
+    count, at = _open(packed, EXPOSURE)
+    items = _rows(packed, ITEM_ROW, count, at)
+    at += items.nbytes
+    ts_ms, latency_ms = _EXPOSED.unpack_from(packed, at)
+    texts = dict(zip(_EXPOSURE_TEXTS, _texts(packed, at + _EXPOSED.size, len(_EXPOSURE_TEXTS)), strict=True))
+    return Exposure(
+        request_id=texts["request_id"] or "",
+        user_id=texts["user_id"],
+        ts_ms=ts_ms,
+        bundle=texts["bundle"] or "",
+        served_by=texts["served_by"] or "",
+        video_keys=items["video_key"].astype(np.int64),
+        scores=items["score"].astype(np.float32),
+        propensities=items["propensity"].astype(np.float64),
+        arm=texts["arm"],
+        policy=texts["policy"],
+        latency_ms=latency_ms,
+    )
+
+
+def _check_extra(name: str, value: Any) -> None:
+    if name not in EXTRA:
+        raise BadInput(f"an event has no field {name}; besides its own it may have {', '.join(EXTRA)}")
+    if value is None:
+        return
+    kind = EXTRA[name]
+    if not kind.is_numeric():
+        if not isinstance(value, str):
+            raise BadInput(f"{name} is {value!r}; it must be text")
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or (kind.is_integer() and value != int(value)):
+        raise BadInput(f"{name} is {value!r}; it must be a {'whole ' if kind.is_integer() else ''}number")
+    if name == "propensity" and not 0 < value <= 1:
+        raise BadInput(f"propensity is {value}; it must be above 0 and at most 1")
+    bound = {"position": 2**31 - 1, "utc_offset_min": 24 * 60}.get(name)
+    if bound is not None and abs(value) > bound:
+        raise BadInput(f"{name} is {value}; it must be at most {bound}")
+
+
+def _open(packed: bytes, kind: int) -> tuple[int, int]:
+    """Number of rows, and where they begin."""
+    if len(packed) < HEADER.size:
+        raise BadInput(f"a packed record has {len(packed)} bytes, fewer than its header's {HEADER.size}")
+    version, found, layout, count = HEADER.unpack_from(packed)
+    if (version, found, layout) != (PACKING_VERSION, kind, _HASHES[kind]):
+        raise VersionMismatch(
+            f"a record was packed as version {version}, kind {found}, layout {layout:08x}; this program reads "
+            f"version {PACKING_VERSION}, kind {kind}, layout {_HASHES[kind]:08x}; load the store again"
+        )
+    return count, HEADER.size
+
+
+def _rows(packed: bytes, dtype: np.dtype[np.void], count: int, at: int) -> npt.NDArray[np.void]:
+    if len(packed) < at + count * dtype.itemsize:
+        raise BadInput(f"a packed record has {len(packed)} bytes, too few for its {count} row(s)")
+    return np.frombuffer(packed, dtype, count, at)
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return _NULL.to_bytes(2, "little")
+    content = value.encode("utf-8", "surrogatepass")
+    if len(content) >= _NULL:
+        raise BadInput(f"a text of {len(content)} bytes is too long; {_NULL - 1} are allowed")
+    return len(content).to_bytes(2, "little") + content
+
+
+def _texts(packed: bytes, at: int, count: int) -> list[Any]:
+    texts: list[str | None] = []
+    for _ in range(count):
+        size = int.from_bytes(packed[at : at + 2], "little")
+        at += 2
+        if size == _NULL:
+            texts.append(None)
+            continue
+        texts.append(packed[at : at + size].decode("utf-8", "surrogatepass"))
+        at += size
+    return texts

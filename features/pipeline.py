@@ -1,0 +1,113 @@
+"""From the tables of a workspace to everything a ranker trains on: the stages of this package in order."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from features.catalogue import is_bare, register
+from features.contracts import VideoTable
+from features.definitions import feature_version
+from features.errors import BadInput, NotFound
+from features.histories import EventLog, LogCounts, build_event_log
+from features.videos import build_video_table
+from features.workspace import Workspace
+
+if TYPE_CHECKING:
+    from features.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """All that training, recommending and evaluating read, of one state of the workspace."""
+
+    videos: VideoTable
+    interactions: pl.DataFrame
+    """Columns of INTERACTIONS and `video_key`; only known videos."""
+    log: EventLog
+    catalogue: pl.DataFrame
+    encoder_version: str | None
+    space_version: str | None
+    feature_version: str
+    counts: LogCounts
+
+
+def build_features(
+    workspace: Workspace, *, space_version: str | None = None, max_unknown_share: float = 0.5
+) -> FeatureSet:
+    """The features of a workspace as it is now.
+
+    Args:
+        workspace: where the tables lie.
+        space_version: the joint space to use; by default the newest, with the encoder it was built from. Without
+            any space the newest embeddings, without embeddings none.
+        max_unknown_share: largest share of interactions with videos that the catalogue does not have, [0, 1].
+
+    Raises:
+        BadInput: there are no interactions, or more than that share names unknown videos.
+        NotFound: the named space is not there.
+    """
+    interactions = workspace.interactions.read()
+    if not len(interactions):
+        raise BadInput(f"there are no interactions in {workspace.root}; run `reelrank events import` first")
+    space_version, encoder_version = _versions(workspace, space_version)
+    catalogue = _catalogue(workspace, interactions, encoder_version)
+    events, counts = build_event_log(interactions, catalogue)
+    _refuse_strangers(counts, max_unknown_share)
+    space = workspace.space(space_version).read() if space_version else None
+    embeddings = workspace.embeddings(encoder_version).read() if encoder_version else None
+    known = interactions.join(
+        catalogue.select("video_id", "video_key"), on="video_id", how="inner", maintain_order="left"
+    )
+    return FeatureSet(
+        videos=build_video_table(catalogue, space, embeddings),
+        interactions=known,
+        log=events,
+        catalogue=catalogue,
+        encoder_version=encoder_version,
+        space_version=space_version,
+        feature_version=feature_version(),
+        counts=counts,
+    )
+
+
+def load_store(features: FeatureSet, store: Store) -> int:
+    """Puts every user's history into Redis; returns how many users."""
+    return store.load_histories(features.log, feature_version=features.feature_version)
+
+
+def _versions(workspace: Workspace, wanted: str | None) -> tuple[str | None, str | None]:
+    """The space and the encoder to use."""
+    spaces, encoders = workspace.space_versions(), workspace.encoder_versions()
+    if wanted is not None and wanted not in spaces:
+        raise NotFound(f"space {wanted} is not in {workspace.root}; it has {', '.join(spaces) or 'none'}")
+    space = wanted or (spaces[-1] if spaces else None)
+    if space is None:
+        return None, encoders[-1] if encoders else None
+    named = workspace.space(space).snapshot().meta.get("encoder_version")
+    return space, str(named) if named in encoders else None
+
+
+def _catalogue(workspace: Workspace, interactions: pl.DataFrame, encoder_version: str | None) -> pl.DataFrame:
+    """The catalogue; where nothing but interactions was ever brought, it is the videos they name."""
+    catalogue = workspace.catalogue.read().sort("video_key")
+    if encoder_version is None and is_bare(catalogue):  # a space always names an encoder
+        named = interactions.sort("order").select(pl.col("video_id").unique(maintain_order=True))
+        return register(workspace, named)
+    return catalogue
+
+
+def _refuse_strangers(counts: LogCounts, bound: float) -> None:
+    share = counts.unknown_video / max(counts.rows, 1)
+    if counts.unknown_video:
+        log.warning("unknown_videos rows=%d of=%d share=%.3f", counts.unknown_video, counts.rows, share)
+    if share > bound:
+        raise BadInput(
+            f"{counts.unknown_video} of {counts.rows} interactions ({share:.0%}) name videos that the catalogue "
+            f"does not have, more than {bound:.0%}; ingest these videos or raise --max-unknown-share"
+        )

@@ -1,0 +1,92 @@
+"""All that is known of each video, as arrays in one order of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.contracts import MODALITIES, Floats, Int64s, VideoTable
+from features.errors import BadInput
+
+
+def build_video_table(
+    catalogue: pl.DataFrame, space: pl.DataFrame | None, embeddings: pl.DataFrame | None
+) -> VideoTable:
+    """Every video of the catalogue, sorted by key.
+
+    Args:
+        catalogue: columns of CATALOGUE.
+        space: columns of SPACES, or None: `joint` is then (n, 0).
+        embeddings: columns of EMBEDDINGS, or None: every modality is then (n, 0).
+
+    Returns:
+        A table whose `vectors` hold all three modalities; (n, 0) where no video has one, zero rows where a video
+        lacks it. The mask says what the vectors hold; the space's mask where there are no embeddings.
+
+    Raises:
+        BadInput: vectors of one modality differ in length.
+    """
+    rows = catalogue.sort("video_key")
+    keys = rows["video_key"].to_numpy().astype(np.int64)
+    vectors = {name: _vectors(keys, embeddings, name) for name in MODALITIES}
+    return VideoTable(
+        keys=keys,
+        ids=tuple(rows["video_id"]),
+        vectors=vectors,
+        joint=_vectors(keys, space, "joint"),
+        mask=_mask(keys, vectors, space, embeddings is not None),
+        agreement=_floats(_aligned(keys, space, "agreement", pl.Float32())),
+        duration_s=_floats(rows["duration_s"]),
+        published_ms=rows["published_at"].dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64),
+        creators=_codes(rows["creator_id"]),
+        tags=tuple(tuple(tag.lower() for tag in tags or () if tag) for tags in rows["tags"].to_list()),
+    )
+
+
+def _vectors(keys: Int64s, frame: pl.DataFrame | None, column: str) -> Floats:
+    present = (
+        None
+        if frame is None
+        else frame.filter(pl.col(column).is_not_null() & pl.col("video_key").is_in(keys))
+    )
+    if present is None or not len(present):
+        return np.zeros((len(keys), 0), np.float32)
+    sizes = present[column].list.len().unique()
+    if len(sizes) > 1:
+        raise BadInput(
+            f"{column} vectors have lengths {sorted(sizes)}; all of one encoder or space must be alike"
+        )
+    flat = present[column].explode(empty_as_null=False, keep_nulls=False).to_numpy()
+    out = np.zeros((len(keys), int(sizes[0])), np.float32)
+    out[np.searchsorted(keys, present["video_key"].to_numpy())] = flat.reshape(len(present), -1)
+    return out
+
+
+def _mask(
+    keys: Int64s, vectors: dict[str, Floats], space: pl.DataFrame | None, embedded: bool
+) -> npt.NDArray[np.uint8]:
+    if not embedded:
+        return _aligned(keys, space, "mask", pl.UInt8()).fill_null(0).to_numpy().astype(np.uint8)
+    mask = np.zeros(len(keys), np.uint8)
+    for bit, name in enumerate(MODALITIES):
+        mask |= (vectors[name].any(axis=1).astype(np.uint8) << bit).astype(np.uint8)
+    return mask
+
+
+def _aligned(keys: Int64s, frame: pl.DataFrame | None, column: str, dtype: pl.DataType) -> pl.Series:
+    if frame is None:
+        return pl.Series(column, [None] * len(keys), dtype=dtype)
+    wanted = pl.DataFrame({"video_key": keys})
+    return wanted.join(frame.select("video_key", column), on="video_key", how="left", maintain_order="left")[
+        column
+    ]
+
+
+def _floats(values: pl.Series) -> Floats:
+    return values.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
+
+
+def _codes(names: pl.Series) -> npt.NDArray[np.int32]:
+    order = {name: code for code, name in enumerate(sorted(names.drop_nulls().unique()))}
+    return np.array([order.get(name, -1) for name in names], np.int32)

@@ -1,0 +1,8 @@
+"""Offline A/B: arms in, one report out that a launch can be decided on.
+
+In the order data passes them: `arms` (what is compared), `baselines` (popular, recent, random), `slates`
+(what each arm shows the held-out users), `metrics` (was it right), `spread` (what is shown at all), `slices`
+(by history, by day), `statistics` (intervals and lifts), `verdict` (the sentence and the warnings),
+`examples` (slates to look at), `charts`, `style`, `report` and `markdown` (pages), `pipeline` (all of it, in
+order).
+"""

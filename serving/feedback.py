@@ -1,0 +1,54 @@
+"""Events on their way in: checked as a whole, accepted in one atomic step; a repeat changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from features.store import AcceptedEvent
+from serving.desk import Desk
+from serving.metrics import EVENTS, Metrics
+from serving.parse import ParsedEvent, parse_events
+from serving.pipeline import Kitchen
+from serving.requests import EventsRequest
+
+
+def accept_events(body: EventsRequest, desk: Desk, kitchen: Kitchen, now_ms: int) -> dict[str, int]:
+    """How many events were accepted, and how many had been accepted before.
+
+    Raises:
+        NotFound: a video is unknown; nothing was accepted.
+        FieldError: an event lies in the future; nothing was accepted.
+        StoreUnavailable: Redis does not answer; the sender repeats, and what has arrived counts once.
+    """
+    parsed = parse_events(body, desk, now_ms)
+    events = [_accepted(body.user_id, p) for p in parsed]
+    done = kitchen.breaker.call(lambda: kitchen.store.accept_events(body.user_id, events))
+    _count(kitchen.metrics, done.accepted, done.duplicates)
+    return {"accepted": done.accepted, "duplicates": done.duplicates}
+
+
+def _accepted(user_id: str, parsed: ParsedEvent) -> AcceptedEvent:
+    event = parsed.event
+    extra: dict[str, Any] = {"position": event.position, "surface": event.surface}
+    return AcceptedEvent(
+        event_id=event.event_id or _identity(user_id, parsed),
+        video_key=parsed.video_key,
+        video_id=event.video_id,
+        event=event.event,
+        ts_ms=parsed.ts_ms,
+        watch_s=event.watch_s,
+        request_id=event.request_id,
+        extra={name: value for name, value in extra.items() if value is not None},
+    )
+
+
+def _identity(user_id: str, parsed: ParsedEvent) -> str:
+    """Identity of an event whose sender gave none: the same user, video, time and kind are the same event."""
+    parts = (user_id, parsed.event.video_id, str(parsed.ts_ms), parsed.event.event)
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _count(metrics: Metrics, accepted: int, duplicates: int) -> None:
+    metrics.count(EVENTS, "accepted", by=accepted)
+    metrics.count(EVENTS, "duplicate", by=duplicates)

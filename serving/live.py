@@ -1,0 +1,107 @@
+"""What a worker holds while it lives, and the watch that puts a newly published bundle on its desk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import polars as pl
+
+from features.errors import NotFound, RecError
+from features.store import Store
+from features.workspace import Workspace, open_workspace
+from serving.degrade import Breaker
+from serving.desk import Desk, open_desk, restock
+from serving.executor import BoundedExecutor
+from serving.metrics import SWAPS, Metrics
+from serving.pipeline import Kitchen
+from serving.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+
+class Live:
+    """A worker's state. Only `desk` changes, by one assignment; who took the old desk finishes with it."""
+
+    def __init__(self, settings: ServeSettings, store: Store, metrics: Metrics) -> None:
+        self.settings, self.store, self.metrics = settings, store, metrics
+        self.workspace: Workspace = open_workspace(settings.workspace)
+        self.desk: Desk = open_desk(self.workspace, self.wanted_bundle())
+        self.kitchen = Kitchen(settings, store, Breaker(), metrics)
+        self.slates = BoundedExecutor("slate", settings.threads, settings.waiting)
+        self.pages = BoundedExecutor("page", settings.threads, settings.waiting)
+        self._refused = ""
+        self._users: tuple[int, list[dict[str, Any]]] = (-1, [])
+
+    def wanted_bundle(self) -> str:
+        """The bundle that ought to be served; NotFound says what to do where there is none."""
+        return self.settings.bundle or self.workspace.current_bundle()
+
+    def refresh(self) -> None:
+        """Takes a newly published bundle or a changed catalogue; a bundle that does not load is refused."""
+        wanted = self.wanted_bundle()
+        if wanted == self.desk.name:
+            self.desk = restock(self.desk, self.workspace)
+            return
+        if wanted == self._refused:
+            return
+        try:
+            self.desk = open_desk(self.workspace, wanted)
+        except (RecError, OSError, ValueError, KeyError) as error:
+            self._refused = wanted
+            self.metrics.count(SWAPS, "refused")
+            log.error("bundle refused bundle=%s kept=%s error=%s", wanted, self.desk.name, error)
+            return
+        self.metrics.count(SWAPS, "taken")
+        log.info("bundle taken bundle=%s", wanted)
+
+    def users(self, limit: int) -> list[dict[str, Any]]:
+        """The users with the most events, and how many; kept until the log changes."""
+        table = self.workspace.interactions
+        commit = table.snapshot().sequence
+        if commit != self._users[0]:
+            counted = (
+                table.scan()
+                .filter(pl.col("user_id").is_not_null() & (pl.col("event") != "impression"))
+                .group_by("user_id")
+                .agg(events=pl.len())
+                .sort(["events", "user_id"], descending=[True, False])
+                .head(500)
+                .collect()
+            )
+            self._users = commit, counted.to_dicts()
+        return self._users[1][:limit]
+
+    def close(self) -> None:
+        """Finishes work in progress and lets go of the store."""
+        self.slates.close()
+        self.pages.close()
+        self.store.close()
+
+
+@contextlib.asynccontextmanager
+async def watching(live: Live) -> AsyncIterator[None]:
+    """Looks at the published bundle and the catalogue every `watch_s`, off the event loop."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(live.settings.watch_s)
+            with contextlib.suppress(NotFound):
+                await live.pages.run(live.refresh)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def clock_ms() -> int:
+    """Now, ms since the epoch."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,127 @@
+"""Videos for words, and videos like a video.
+
+Words are looked for twice: by meaning, as a vector in the joint space, and by the letter, in titles and tags.
+Both lists are fused by reciprocal rank. Source: Cormack, Clarke & Büttcher, SIGIR 2009, equation 1, k = 60.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from features.contracts import Floats, VideoTable
+from features.errors import BadInput, NotFound
+from serving.desk import Desk, Rows, words_of
+from serving.problems import FieldError
+from serving.requests import Modality
+
+FUSION_K: Final = 60
+DEPTH: Final = 200
+"""How deep each list is read before they are fused."""
+
+BITS: Final = {"joint": 7, "visual": 1, "audio": 2, "text": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Videos that were found, best first."""
+
+    rows: Rows
+    """int32, (n,), unique."""
+    scores: Floats
+    """float32, (n,), not increasing."""
+    matched: tuple[tuple[str, ...], ...]
+    """By what each was found: meaning, words, or a modality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a search, and by what it was answered."""
+
+    hits: Hits
+    served_by: str
+    """meaning+words, meaning, words, or nothing."""
+    notes: tuple[str, ...] = ()
+
+
+def search_videos(desk: Desk, text: str, k: int) -> Found:
+    """At most k videos for these words."""
+    meant, note = _by_meaning(desk, text)
+    spelled = _by_words(desk, text)
+    lists = {name: rows for name, rows in (("meaning", meant), ("words", spelled)) if len(rows)}
+    notes = () if note is None else (note,)
+    return Found(_fuse(lists, len(desk.videos), k), "+".join(lists) or "nothing", notes)
+
+
+def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
+    """At most k videos nearest to this one, itself left out, in the joint space or in one modality.
+
+    Raises:
+        NotFound: the bundle does not know the video.
+        FieldError: the video lacks that modality.
+    """
+    row, videos = desk.row_of_id(video_id), desk.videos
+    if row < 0:
+        raise NotFound(f"no video {video_id!r} in bundle {desk.name}")
+    vectors = vectors_of(videos, by)
+    present = (videos.mask & BITS[by]) != 0
+    if not len(vectors) or not vectors[row].any():
+        has = [name for name in ("visual", "audio", "text") if int(videos.mask[row]) & BITS[name]]
+        raise FieldError("by", f"video {video_id!r} has no {by} vector; it has {', '.join(has) or 'none'}")
+    cosines = np.where(present, vectors @ vectors[row], -np.inf).astype(np.float32)
+    cosines[row] = -np.inf
+    rows = _best(cosines, k)
+    return Hits(rows, cosines[rows], ((by,),) * len(rows))
+
+
+def vectors_of(videos: VideoTable, by: Modality) -> Floats:
+    """Unit rows of one modality or of the joint space, (n, d); (0, 0) where the bundle has none."""
+    return videos.joint if by == "joint" else videos.vectors.get(by, np.zeros((0, 0), np.float32))
+
+
+def _by_meaning(desk: Desk, text: str) -> tuple[Rows, str | None]:
+    """Rows by cosine to the words' vector, and why there are none."""
+    nothing = np.zeros(0, np.int32)
+    if desk.words is None:
+        return nothing, "this bundle has no text encoder: only titles and tags were searched"
+    try:
+        vector = desk.words.text(text)
+    except BadInput as error:
+        return nothing, f"only titles and tags were searched: {error}"
+    if vector is None or vector.shape != desk.videos.joint.shape[1:]:
+        return nothing, "these words have no vector: only titles and tags were searched"
+    cosines = np.where(desk.videos.mask > 0, desk.videos.joint @ vector, -np.inf).astype(np.float32)
+    rows = _best(cosines, DEPTH)
+    return rows[cosines[rows] > 0], None
+
+
+def _by_words(desk: Desk, text: str) -> Rows:
+    """Rows whose title or tags have the most of the words, best share first."""
+    wanted = words_of(text)
+    if not wanted:
+        return np.zeros(0, np.int32)
+    shares = np.array(
+        [len(wanted & words) / len(wanted) if words else 0.0 for words in desk.shelf.words], np.float32
+    )
+    return _best(np.where(shares > 0, shares, -np.inf).astype(np.float32), DEPTH)
+
+
+def _fuse(lists: dict[str, Rows], videos: int, k: int) -> Hits:
+    scores = np.zeros(videos, np.float32)
+    for rows in lists.values():
+        scores[rows] += 1 / (FUSION_K + np.arange(1, len(rows) + 1, dtype=np.float32))
+    rows = _best(np.where(scores > 0, scores, -np.inf).astype(np.float32), k)
+    members = {name: set(found.tolist()) for name, found in lists.items()}
+    matched = tuple(tuple(name for name in lists if row in members[name]) for row in rows.tolist())
+    return Hits(rows, scores[rows], matched)
+
+
+def _best(scores: Floats, k: int) -> Rows:
+    """Rows of the at most k largest finite scores, best first."""
+    k = min(k, int(np.isfinite(scores).sum()))
+    if not k:
+        return np.zeros(0, np.int32)
+    top = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
+    return top[np.lexsort((top, -scores[top]))][:k].astype(np.int32)

@@ -1,0 +1,74 @@
+"""The store's keeper: histories loaded into an empty Redis, feedback moved from it into the workspace.
+
+One keeper runs beside all workers of a server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from features.errors import RecError
+from features.pipeline import build_features, load_store
+from features.store import Store
+from features.workspace import Workspace, open_workspace
+from serving.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def keeping_store(settings: ServeSettings, redis_url: str) -> Iterator[None]:
+    """Fills an empty store before the body runs, keeps it while the body runs, drains it after."""
+    workspace = open_workspace(settings.workspace)
+    store, stop = Store.connect(redis_url, settings.namespace, timeout_s=5.0), threading.Event()
+    fill_if_empty(workspace, store)
+    thread = threading.Thread(
+        target=_keep, args=(settings, workspace, store, stop), name="store-keeper", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+        _attempt("drain", lambda: store.drain(workspace))
+        store.close()
+
+
+def fill_if_empty(workspace: Workspace, store: Store) -> int:
+    """Users whose histories were loaded: all of the workspace's log into an empty store, none into another.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+    """
+    if not store.is_empty():
+        return 0
+    began = time.perf_counter()
+    store.drain(workspace)
+    users = load_store(build_features(workspace), store)
+    log.info("store filled users=%d seconds=%.1f", users, time.perf_counter() - began)
+    return users
+
+
+def _keep(settings: ServeSettings, workspace: Workspace, store: Store, stop: threading.Event) -> None:
+    drained_at = time.monotonic()
+    while not stop.wait(settings.watch_s):
+        _attempt("fill", lambda: fill_if_empty(workspace, store))
+        if time.monotonic() - drained_at >= settings.drain_s:
+            drained_at = time.monotonic()
+            _attempt("drain", lambda: store.drain(workspace))
+
+
+def _attempt(what: str, act: object) -> None:
+    assert callable(act)
+    try:
+        rows = act()
+    except RecError as error:
+        log.warning("store %s failed and will be repeated: %s", what, error)
+    else:
+        if rows:
+            log.info("store %s rows=%d", what, rows)

@@ -1,0 +1,65 @@
+"""Writes the README's tables from the committed results, so that no figure there was typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench.record import RESULTS, ROOT
+
+README = ROOT / "README.md"
+
+
+def demo_world(result: dict[str, Any]) -> str:
+    """Ranking quality on the frozen world, beside what chance, popularity and perfect knowledge reach."""
+    given = result["parameters"]
+    lines = [
+        f"World {given['world']} (generator `{given['generator']}`), {given['videos']} clips, {given['users']} users, "
+        f"seeds {', '.join(map(str, given['seeds']))}; nDCG@{given['k']}, mean over seeds (lowest to highest).",
+        "",
+        "| arm | nDCG | of the way from popular to oracle |",
+        "|---|---|---|",
+    ]
+    for arm in result["figures"]["arms"]:
+        spread = f"{arm['ndcg']:.3f} ({arm['lowest']:.3f} to {arm['highest']:.3f})"
+        share = "" if arm["closed"] is None else f"{arm['closed']:.0%}"
+        lines.append(f"| {arm['name']} | {spread} | {share} |")
+    return "\n".join(lines)
+
+
+def tiktok(result: dict[str, Any]) -> str:
+    """Recall and nDCG on the TikTok validation pairs."""
+    figures = result["figures"]
+    return "\n".join(
+        [
+            "| TikTok micro-video, validation | Recall@20 | NDCG@20 | seconds to train |",
+            "|---|---|---|---|",
+            f"| fused, visual and audio imported | {figures['recall']:.4f} | {figures['ndcg']:.4f} "
+            f"| {figures['train_s']:.0f} |",
+        ]
+    )
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo_world": demo_world, "tiktok": tiktok}
+
+
+def with_tables(text: str, results: Path = RESULTS) -> str:
+    """The text with each block between `<!-- table:NAME -->` and `<!-- end -->` made anew."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match["name"]
+        result = json.loads((results / f"{name}.json").read_text())
+        return f"<!-- table:{name} -->\n{TABLES[name](result)}\n<!-- end -->"
+
+    return re.sub(r"<!-- table:(?P<name>\w+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    made = with_tables(README.read_text())
+    if "--check" in sys.argv:
+        sys.exit(made != README.read_text())
+    README.write_text(made)

@@ -1,0 +1,98 @@
+"""Bad usage and bad input end in one sentence and exit code 2, with nothing half-written."""
+
+import json
+import socket
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from infra.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def refused(capsys: Captured, *arguments: str) -> str:
+    """The one sentence with which the command was refused."""
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("reelrank: "), said
+    assert not any("Traceback" in line for line in said)
+    return said[-1]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, capsys: Captured) -> None:
+    said = refused(capsys, "ingest", str(tmp_path / "nowhere"), "--workspace", str(tmp_path / "ws"))
+    assert str(tmp_path / "nowhere") in said
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "videos").mkdir()
+    said = refused(capsys, "ingest", str(tmp_path / "videos"), "--workspace", str(tmp_path / "ws"))
+    assert str(tmp_path / "videos") in said
+
+
+def test_a_manifest_without_video_id_is_refused_by_that_name(tmp_path: Path, capsys: Captured) -> None:
+    pl.DataFrame({"uri": ["a.mp4"]}).write_parquet(tmp_path / "videos.parquet")
+    said = refused(capsys, "ingest", str(tmp_path / "videos.parquet"), "--workspace", str(tmp_path / "ws"))
+    assert "video_id" in said
+
+
+def test_an_event_log_without_user_id_is_refused_by_that_name(tmp_path: Path, capsys: Captured) -> None:
+    pl.DataFrame({"video_id": ["a"]}).write_csv(tmp_path / "log.csv")
+    said = refused(capsys, "events", "import", str(tmp_path / "log.csv"), "--workspace", str(tmp_path / "ws"))
+    assert "user_id" in said
+
+
+def test_unknown_videos_above_the_stated_share_are_refused_and_below_it_counted(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    ws = str(tmp_path / "ws")
+    vectors = pl.DataFrame({"video_id": ["a", "b", "c"], "visual": [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]})
+    vectors.write_parquet(tmp_path / "vectors.parquet")
+    users = [f"u{i}" for i in range(8)]
+    pl.DataFrame({"user_id": users, "video_id": ["a", "b", "c", "a", "x", "y", "z", "x"]}).write_csv(
+        tmp_path / "log.csv"
+    )
+    assert main(["embeddings", "import", str(tmp_path / "vectors.parquet"), "--workspace", ws]) == 0
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
+    said = refused(capsys, "features", "build", "--workspace", ws, "--max-unknown-share", "0.4")
+    assert "0.4" in said
+    assert main(["features", "build", "--workspace", ws, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert (answer["rows"], answer["used"], answer["unknown_video"]) == (8, 4, 4)
+
+
+def test_a_port_in_use_is_refused_before_any_work(tmp_path: Path, capsys: Captured) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = refused(capsys, "demo", "--workspace", str(tmp_path / "ws"), "--port", port)
+    assert port in said
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_redis_that_does_not_answer_is_refused(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = str(tmp_path / "ws")
+    pl.DataFrame({"user_id": ["u"], "video_id": ["a"]}).write_csv(tmp_path / "log.csv")
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("REDIS_URL", f"redis://:secret@127.0.0.1:{closed.getsockname()[1]}/0")
+        said = refused(capsys, "features", "build", "--workspace", ws)
+    assert "127.0.0.1" in said
+    assert "secret" not in said
+
+
+def test_bad_usage_is_code_2(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["recommend", "--all", "--k", "0", "--out", "x"])
+    assert ended.value.code == 2
+    assert "0 is too small; at least 1" in capsys.readouterr().err
+
+
+def test_a_workspace_that_is_not_there_names_the_next_step(tmp_path: Path, capsys: Captured) -> None:
+    assert "run `reelrank ingest`" in refused(capsys, "versions", "--workspace", str(tmp_path / "nowhere"))
