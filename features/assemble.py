@@ -1,7 +1,7 @@
-"""Histories, videos and context in; the matrix of all features out. One function for training and for serving.
+"""Histories, videos and context in; the matrix of all features out: one function for training and serving.
 
-Requests are taken in portions that fit the cache. A row comes out the same to the bit, however many requests or
-candidates stand beside it.
+Requests are taken in portions that fit the cache. A row comes out the same to the bit, however many
+requests or candidates stand beside it.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _Same:
 
 @functools.lru_cache(maxsize=4)
 def _tag_codes(tags: _Same) -> tuple[npt.NDArray[np.int32], int]:
-    """Codes of each video's first tags, (v, t >= 1), -1 is padding; and how many tags there are, at least 1."""
+    """Codes of each video's first tags, (v, t >= 1), -1 is padding; and the number of tags, at least 1."""
     code: dict[str, int] = {}
     rows = [[code.setdefault(tag, len(code)) for tag in dict.fromkeys(own)][:MOST_TAGS] for own in tags.held]
     width = max((len(row) for row in rows), default=0) or 1

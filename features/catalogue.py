@@ -19,8 +19,8 @@ _GIVEN: tuple[Column, ...] = tuple(c for c in CATALOGUE if c.name != "video_key"
 def register(workspace: Workspace, videos: pl.DataFrame) -> pl.DataFrame:
     """The whole catalogue, sorted by key, after these videos are in it.
 
-    New ids get the next keys in the order of the frame; known ids get the given columns that are not null. Nothing
-    is committed where nothing changes.
+    New ids get the next keys in the order of the frame; known ids get the given columns that are not null.
+    Nothing is committed where nothing changes.
 
     Args:
         workspace: where the catalogue lies.
@@ -33,14 +33,14 @@ def register(workspace: Workspace, videos: pl.DataFrame) -> pl.DataFrame:
     given = _check(videos)
     for _ in range(ATTEMPTS):
         before = workspace.catalogue.snapshot()
-        old = workspace.catalogue.read().sort("video_key")
+        old = workspace.catalogue.read(at=before).sort("video_key")
         next_key = int(before.meta.get("next_key", 0))
         after, next_after = _merge(old, given, next_key)
         if after.equals(old):
             return after
         meta: dict[str, Any] = {**before.meta, "next_key": next_after}
         try:
-            workspace.catalogue.replace(after, meta=meta)
+            workspace.catalogue.replace(after, meta=meta, onto=before)
         except CommitConflict:
             continue
         return after

@@ -1,9 +1,9 @@
 """Every feature, one row each: what it is about, its unit, its default, and the function that computes it.
 
-The functions read one `Requests`: n requests with c candidates each, prepared in `assemble.py`. A user feature or a
-request feature has shape (n,), a video or pair feature (n, c); NaN stands for "not known" and becomes the default.
-The same functions serve a training set of many requests and one live request, so nothing here may depend on n or
-c: sums run over a fixed axis in a fixed order.
+The functions read one `Requests`: n requests with c candidates each, prepared in `assemble.py`. A user
+feature or a request feature has shape (n,), a video or pair feature (n, c); NaN stands for "not known" and
+becomes the default. The same functions serve a training set of many requests and one live request, so
+nothing here may depend on n or c: sums run over a fixed axis in a fixed order.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def user_day_events(requests: Requests) -> Floats:
 
 
 def user_taste_focus(requests: Requests) -> Floats:
-    """Length of the mean of the liked unit vectors: 1 where all are alike, near 0 where they point anywhere."""
+    """Length of the mean of the liked unit vectors: 1 where all are alike, near 0 where they scatter."""
     taste = requests.tastes["joint"]
     length = np.sqrt((taste * taste).sum(axis=1))
     return np.where(length > NEGLIGIBLE, length, np.float32(np.nan)).astype(np.float32)
@@ -259,7 +259,7 @@ def _cosine(vectors: Floats, rows: Rows, to: Floats) -> Floats:
     length = np.sqrt((to * to).sum(axis=1))
     unit = to / np.where(length > NEGLIGIBLE, length, np.float32(1))[:, None]
     theirs = vectors[rows]  # (n, c, d)
-    # No matrix product: its order of additions depends on n and c, and training must equal serving to the bit.
+    # No matrix product: its order of additions depends on n and c; training must equal serving to the bit.
     cosine = (theirs * unit[:, None, :]).sum(axis=2)
     return np.where((length > NEGLIGIBLE)[:, None], cosine, np.float32(np.nan))
 
@@ -305,7 +305,7 @@ DEFINITIONS: Final = (
 
 @functools.cache
 def feature_version() -> str:
-    """12 hex digits over the definitions and all code that computes them, comments and docstrings left out."""
+    """12 hex digits over the definitions and the code that computes them, without comments and docstrings."""
     from features import assemble, histories, statistics
 
     rows = [(d.name, d.entity, d.dtype, d.unit, d.default, d.max_age_s) for d in DEFINITIONS]

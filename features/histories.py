@@ -1,7 +1,8 @@
 """The latest events of each user at an instant, out of a log held in flat arrays.
 
-A log is in compressed rows: the events of user u stand at `offsets[u]:offsets[u + 1]`, oldest first. Looking up
-a history "as of then" is a binary search per user and one gather, for any number of users at once.
+A log is in compressed rows: the events of user u stand at `offsets[u]:offsets[u + 1]`, oldest first.
+Looking up a history "as of then" is a binary search per user and one gather, for any number of users at
+once.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def positive_mask(
 ) -> npt.NDArray[np.bool_]:
     """True where an event says that the user liked the video; any shape, all three alike.
 
-    A like, share or follow; a play watched to half of the video or more, of at least 5 s where the duration is
-    unknown, or with no watched time at all.
+    A like, share or follow; a play watched to half of the video or more, of at least 5 s where the duration
+    is unknown, or with no watched time at all.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(duration_s > 0, watch_s / duration_s >= POSITIVE_SHARE, watch_s >= POSITIVE_WATCH_S)

@@ -1,4 +1,4 @@
-"""Bring-your-own embeddings: one vector a modality, checked, brought to unit length and stored as an encoder's."""
+"""Bring-your-own embeddings: checked, brought to unit length, and stored as those of an encoder."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ class EmbeddingImport:
 
 
 def import_embeddings(workspace: Workspace, paths: list[Path]) -> EmbeddingImport:
-    """Stores given vectors as the embeddings of an encoder named by their content, and registers their videos.
+    """Stores vectors as the embeddings of an encoder named by their content, and registers their videos.
 
     The same content again changes nothing.
 
     Args:
         workspace: where they go.
-        paths: Parquet files with `video_id` and any of `visual`, `audio`, `text` as lists of floats, each of one
+        paths: Parquet files with `video_id` and any of `visual`, `audio`, `text` as lists of floats, each
+        of one
             length in all files; any may be null.
 
     Raises:
@@ -96,7 +97,7 @@ def _select(source: Source) -> pl.DataFrame:
 
 
 def _drop(rows: pl.DataFrame, wrong: pl.Expr, reason: str, refused: Counter[str]) -> pl.DataFrame:
-    mask = rows.select(wrong.fill_null(False).alias("wrong")).to_series()  # noqa: FBT003
+    mask = rows.select(wrong.fill_null(False).alias("wrong")).to_series()
     if mask.any():
         refused[reason] += int(mask.sum())
     return rows.filter(~mask)
@@ -112,7 +113,7 @@ def _check_vectors(rows: pl.DataFrame, refused: Counter[str]) -> tuple[pl.DataFr
         common = sizes.value_counts().sort(["count", name], descending=True)[name]
         dims[name] = int(common[0])
         rows = _drop(rows, pl.col(name).list.len() != dims[name], f"{name} of another length", refused)
-        sound = pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()  # noqa: FBT003
+        sound = pl.col(name).list.eval(pl.element().is_finite().fill_null(False)).list.all()
         rows = _drop(rows, ~sound, f"{name} not finite", refused)
     return rows, {name: size for name, size in dims.items() if size}
 

@@ -1,7 +1,7 @@
 """Event logs at the door: read, checked row by row, told apart by identity, and stored by day.
 
-A file is judged as a whole only where a required column is absent; a bad row goes to a quarantine table with its
-reason, and the rest is used. Whether a video is known is not asked here.
+A file is judged as a whole only where a required column is absent; a bad row goes to a quarantine table
+with its reason, and the rest is used. Whether a video is known is not asked here.
 """
 
 from __future__ import annotations
@@ -72,9 +72,10 @@ def import_events(workspace: Workspace, paths: list[Path], fmt: str = "auto") ->
 
     Args:
         workspace: where they go.
-        paths: files and folders. Format `reelrank`: Parquet, CSV or JSON lines with `user_id`, `video_id` and any
-            optional column of INTERACTIONS (`event` is `play` where absent). Format `movielens`: a release's folder
-            or files; ratings become plays with a rating, movies go to the catalogue.
+        paths: files and folders. Format `reelrank`: Parquet, CSV or JSON lines with `user_id`, `video_id`
+        and any
+            optional column of INTERACTIONS (`event` is `play` where absent). Format `movielens`: a
+            release's folder or files; ratings become plays with a rating, movies go to the catalogue.
         fmt: one of FORMATS; `auto` knows MovieLens by its file names.
 
     Raises:
@@ -103,7 +104,7 @@ def import_events(workspace: Workspace, paths: list[Path], fmt: str = "auto") ->
 
 
 def append_events(workspace: Workspace, events: pl.DataFrame) -> int:
-    """Adds the events whose `event_key` is not stored yet; returns how many. Safe to repeat, and to run beside others.
+    """Adds the events whose `event_key` is not stored yet; returns how many. Safe to repeat.
 
     Args:
         workspace: where they go.
@@ -111,7 +112,8 @@ def append_events(workspace: Workspace, events: pl.DataFrame) -> int:
     """
     table = workspace.interactions
     for _ in range(ATTEMPTS):
-        stored = table.read(["event_key"])
+        before = table.snapshot()
+        stored = table.read(["event_key"], at=before)
         fresh = events.unique("event_key", keep="first", maintain_order=True).join(
             stored, on="event_key", how="anti", maintain_order="left"
         )
@@ -119,7 +121,7 @@ def append_events(workspace: Workspace, events: pl.DataFrame) -> int:
             return 0
         placed = fresh.with_columns(pl.col("order") + len(stored))
         try:
-            table.append_parts(_by_day(placed))
+            table.append_parts(_by_day(placed), onto=before)
         except CommitConflict:
             continue
         return len(fresh)
@@ -145,7 +147,7 @@ def key_of_event_id(event_id: str) -> str:
 
 
 def identify(events: pl.DataFrame, digest: str) -> pl.Series:
-    """What makes each event itself, String, (n,): its `event_id`; else user, video, time and kind; else file and row.
+    """What makes each event itself, String, (n,): `event_id`; else user, video, time, kind; else file, row.
 
     Args:
         events: `event_id, user_id, video_id, event, ts` and `order` (the row in its file).
@@ -220,7 +222,7 @@ def _check(source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _cast(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """All columns of INTERACTIONS, null where a value has the wrong type; and the columns that came with the file.
+    """All columns of INTERACTIONS, null where a value has the wrong type; and the columns the file gave.
 
     A column `bad_<name>` is True where a value was there and could not be taken.
     """
@@ -266,8 +268,7 @@ def _reason(given: list[str]) -> pl.Expr:
     checks.append(("negative watch_s", ~((pl.col("watch_s") >= 0) & pl.col("watch_s").is_finite())))
     checks.append(("propensity outside (0, 1]", ~(pl.col("propensity").is_between(0, 1, closed="right"))))
     return pl.coalesce(
-        pl.when(wrong.fill_null(False)).then(pl.lit(reason))
-        for reason, wrong in checks  # noqa: FBT003
+        pl.when(wrong.fill_null(False)).then(pl.lit(reason)) for reason, wrong in checks
     ).alias("reason")
 
 

@@ -66,14 +66,15 @@ def store_exposures(workspace: Workspace, packed: list[bytes]) -> int:
     named = rows.join(catalogue, on="video_key", how="left", maintain_order="left")
     table = exposures(workspace)
     for _ in range(ATTEMPTS):
-        stored = table.read(["request_id"]).unique()
+        before = table.snapshot()
+        stored = table.read(["request_id"], at=before).unique()
         fresh = named.join(stored, on="request_id", how="anti", maintain_order="left").unique(
             ["request_id", "position"], keep="first", maintain_order=True
         )
         if not len(fresh):
             return 0
         try:
-            table.append_parts(_by_day(fresh))
+            table.append_parts(_by_day(fresh), onto=before)
         except CommitConflict:
             continue
         return fresh["request_id"].n_unique()

@@ -1,8 +1,8 @@
 """Histories, accepted events and exposures as fixed-width bytes, and back.
 
-Every record begins with a header: version of the packing (u8), kind (u8), hash of the kind's layout (u32) and how
-many rows follow (u16), little-endian. A reader built with another layout refuses, naming both. Texts follow the
-rows, each behind its length in bytes (u16; 65535 is null).
+Every record begins with a header: version of the packing (u8), kind (u8), hash of the kind's layout (u32)
+and how many rows follow (u16), little-endian. A reader built with another layout refuses, naming both.
+Texts follow the rows, each behind its length in bytes (u16; 65535 is null).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class AcceptedEvent:
     request_id: str | None = None
     """Which slate it answers."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Further columns of INTERACTIONS: position, policy, propensity, arm, bundle, surface, device and so on."""
+    """Further columns of INTERACTIONS, as EXTRA lists them: position, policy, propensity, device ..."""
 
     def __post_init__(self) -> None:
         check_id(self.event_id, "event_id")
@@ -126,17 +126,16 @@ def prefix(kind: int) -> bytes:
 
 def pack_histories(histories: Histories) -> list[bytes]:
     """Each history as its header and its rows, newest first."""
-    rows = np.empty(histories.video_keys.shape, EVENT_ROW)
-    for name in ("video_key", "ts_ms", "watch_s", "event"):
-        rows[name] = getattr(
-            histories, "video_keys" if name == "video_key" else "events" if name == "event" else name
-        )
-    start = prefix(HISTORY)
-    content = memoryview(rows.tobytes())
-    stride = rows.shape[1] * EVENT_ROW.itemsize
+    n, width = histories.video_keys.shape
+    rows = np.empty((n, width), EVENT_ROW)
+    rows["video_key"], rows["ts_ms"] = histories.video_keys, histories.ts_ms
+    rows["watch_s"], rows["event"] = histories.watch_s, histories.events
+    start, content, stride = prefix(HISTORY), rows.tobytes(), width * EVENT_ROW.itemsize
     return [
-        b"".join((start, int(n).to_bytes(2, "little"), content[at : at + int(n) * EVENT_ROW.itemsize]))
-        for n, at in zip(histories.lengths, range(0, len(content) or 1, stride or 1), strict=False)
+        b"".join(
+            (start, size.to_bytes(2, "little"), content[i * stride : i * stride + size * EVENT_ROW.itemsize])
+        )
+        for i, size in enumerate(histories.lengths.tolist())
     ]
 
 
@@ -176,7 +175,7 @@ def pack_event(event: AcceptedEvent, user_id: str, received_ms: int) -> bytes:
 
 
 def unpack_event(packed: bytes) -> dict[str, Any]:
-    """The event as a row of INTERACTIONS without `event_key` and `order`; times in ms, extra columns as text."""
+    """The event as a row of INTERACTIONS but `event_key` and `order`; times in ms, extra columns as text."""
     extras, at = _open(packed, EVENT)
     row = _rows(packed, EVENT_ROW, 1, at)[0]
     at += EVENT_ROW.itemsize
@@ -252,8 +251,8 @@ def _open(packed: bytes, kind: int) -> tuple[int, int]:
     version, found, layout, count = HEADER.unpack_from(packed)
     if (version, found, layout) != (PACKING_VERSION, kind, _HASHES[kind]):
         raise VersionMismatch(
-            f"a record was packed as version {version}, kind {found}, layout {layout:08x}; this program reads "
-            f"version {PACKING_VERSION}, kind {kind}, layout {_HASHES[kind]:08x}; load the store again"
+            f"a record was packed as version {version}, kind {found}, layout {layout:08x}; this program "
+            f"reads version {PACKING_VERSION}, kind {kind}, layout {_HASHES[kind]:08x}; load the store again"
         )
     return count, HEADER.size
 

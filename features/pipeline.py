@@ -44,7 +44,8 @@ def build_features(
 
     Args:
         workspace: where the tables lie.
-        space_version: the joint space to use; by default the newest, with the encoder it was built from. Without
+        space_version: the joint space to use; by default the newest, with the encoder it was built from.
+        Without
             any space the newest embeddings, without embeddings none.
         max_unknown_share: largest share of interactions with videos that the catalogue does not have, [0, 1].
 
@@ -108,6 +109,6 @@ def _refuse_strangers(counts: LogCounts, bound: float) -> None:
         log.warning("unknown_videos rows=%d of=%d share=%.3f", counts.unknown_video, counts.rows, share)
     if share > bound:
         raise BadInput(
-            f"{counts.unknown_video} of {counts.rows} interactions ({share:.0%}) name videos that the catalogue "
-            f"does not have, more than {bound:.0%}; ingest these videos or raise --max-unknown-share"
+            f"{counts.unknown_video} of {counts.rows} interactions ({share:.0%}) name videos that the "
+            f"catalogue does not have, more than {bound:.0%}; ingest them or raise --max-unknown-share"
         )

@@ -1,7 +1,7 @@
 """Files of events or videos as they come: Parquet, CSV and JSON lines, and the folders of MovieLens.
 
-Nothing is judged here: every value keeps the text or type that the file gave it, and a line that cannot be read
-comes back with its reason.
+Nothing is judged here: every value keeps the text or type that the file gave it, and a line that cannot be
+read comes back with its reason.
 """
 
 from __future__ import annotations

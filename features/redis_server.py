@@ -1,9 +1,9 @@
 """A Redis to work with: the one named by a URL, or a private one started for this workspace.
 
-The private server is a real Redis on a unix socket, in a short directory of its own because a socket's path may
-have 107 bytes only; its append-only file lies in the workspace. One process owns it; others that come meanwhile
-find its URL in the same directory and use it too. An owner that was killed leaves a server behind, which the next
-one takes over.
+The private server is a real Redis on a unix socket, in a short directory of its own because a socket's path
+may have 107 bytes only; its append-only file lies in the workspace. One process owns it; others that come
+meanwhile find its URL in the same directory and use it too. An owner that was killed leaves a server
+behind, which the next one takes over.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def open_redis(redis_url: str | None, directory: Path) -> Iterator[str]:
     reason = _failure(redis_url, ANSWER_S)
     if reason:
         raise BadInput(
-            f"Redis at {without_password(redis_url)} does not answer within {ANSWER_S:.0f} s ({reason}); start it, "
-            f"correct REDIS_URL, or unset REDIS_URL to use a private one"
+            f"Redis at {without_password(redis_url)} does not answer within {ANSWER_S:.0f} s "
+            f"({reason}); start it, correct REDIS_URL, or unset REDIS_URL to use a private one"
         )
     yield redis_url
 
@@ -157,7 +157,7 @@ def _start(directory: Path) -> tuple[str, int]:
             raise StoreUnavailable(f"the private Redis did not start; see {directory / 'redis.log'}")
         time.sleep(0.02)
     (directory / "url").write_text(url)
-    server.returncode = 0 if server.poll() is None else server.returncode
+    server.returncode = 0  # it is waited for by its pid, in `_end`; Popen need not warn that it still runs
     log.info("redis_started pid=%d directory=%s", server.pid, directory)
     return url, server.pid
 

@@ -1,8 +1,8 @@
 """What the log says of each video: counts, smoothed rates and decayed popularity, as of an instant.
 
-Time is counted in whole days, so that what the nightly job computes holds for the day. An event counts from the
-moment it had both happened and reached us; rates are shrunk towards the rate of all videos
-(Bayesian smoothing with a prior of `PRIOR_COUNT` observations), so a video with two plays claims little.
+Time is counted in whole days, so that what the nightly job computes holds for the day. An event counts from
+the moment it had both happened and reached us; rates are shrunk towards the rate of all videos (Bayesian
+smoothing with a prior of `PRIOR_COUNT` observations), so a video with two plays claims little.
 """
 
 from __future__ import annotations

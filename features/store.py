@@ -1,7 +1,7 @@
 """Redis: the live history of each user, the events that were accepted, and the slates that were shown.
 
-Users are spread over `USER_SHARDS` hash tags, so that all keys of one user share a slot of a Redis Cluster and the
-outbox of accepted events can be listed without knowing the users:
+Users are spread over `USER_SHARDS` hash tags, so that all keys of one user share a slot of a Redis Cluster
+and the outbox of accepted events can be listed without knowing the users:
 
 `rr:{u17}:h:<user>`  history, newest first: header and fixed-width rows; ends 90 days after the last event
 `rr:{u17}:d:<user>`  identities of the events of the last 48 h
@@ -57,7 +57,8 @@ LOAD_BATCH: Final = 2000
 DRAIN_BATCH: Final = 20_000
 
 _ACCEPT: Final = """
-local prefix, limit, ttl, window, size = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local prefix, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local window, size = tonumber(ARGV[4]), tonumber(ARGV[5])
 local packed = redis.call('GET', KEYS[1])
 local rows = ''
 if packed then
@@ -150,8 +151,8 @@ class Store:
     ) -> int:
         """Puts every user's latest events into Redis; returns how many users.
 
-        Events accepted live that are newer than a user's newest in the log stay; with `ends` given, the history is
-        replaced by what the log held then.
+        Events accepted live that are newer than a user's newest in the log stay; with `ends` given, the
+        history is replaced by what the log held then.
 
         Args:
             log: the log.
@@ -174,7 +175,7 @@ class Store:
                         else:
                             pipe.set(key, history, ex=HISTORY_TTL_S)
                     pipe.execute()
-            said = {
+            said: dict[Any, Any] = {
                 "feature_version": feature_version,
                 "users": len(users),
                 "loaded_at": f"{time.time():.3f}",
@@ -231,10 +232,10 @@ class Store:
         return sum(int(count or 0) for count in counts)
 
     def drain(self, workspace: Workspace) -> int:
-        """Moves accepted events and exposures into the workspace's tables; returns how many events and slates.
+        """Moves accepted events and exposures into the workspace's tables; returns how many of both.
 
-        What is committed is deleted only afterwards and told apart by its identity, so that a drain that was cut
-        off, or ran twice, stores each event once.
+        What is committed is deleted only afterwards and told apart by its identity, so that a drain that
+        was cut off, or ran twice, stores each event once.
         """
         outboxes = [self._key(f"{{u{at}}}:o") for at in range(USER_SHARDS)]
         shown = [self._key(f"{{x{at}}}:x") for at in range(EXPOSURE_SHARDS)]
@@ -344,7 +345,8 @@ def _mapped(operation: str, budget_ms: float) -> Iterator[None]:
     except redis.ResponseError as error:
         if "MISMATCH" in str(error):
             raise VersionMismatch(
-                f"{operation}: the stored history has another layout than {prefix(HISTORY).hex()}; load the store again"
+                f"{operation}: the stored history has another layout than {prefix(HISTORY).hex()}; "
+                f"load the store again"
             ) from error
         raise StoreUnavailable(f"{operation} was refused by Redis: {error}") from error
     except redis.RedisError as error:

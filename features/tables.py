@@ -68,13 +68,18 @@ class Table:
         """True once something was committed."""
         return any(True for _ in self._records())
 
-    def read(self, columns: list[str] | None = None) -> pl.DataFrame:
-        """All committed rows in commit order; an empty frame where nothing was committed."""
-        return self.scan().select(columns or [c.name for c in self.columns]).collect()
+    def read(self, columns: list[str] | None = None, *, at: Snapshot | None = None) -> pl.DataFrame:
+        """All committed rows in commit order; an empty frame where nothing was committed.
 
-    def scan(self) -> pl.LazyFrame:
+        Args:
+            columns: which; all of them by default.
+            at: the commit to read; the newest by default.
+        """
+        return self.scan(at=at).select(columns or [c.name for c in self.columns]).collect()
+
+    def scan(self, *, at: Snapshot | None = None) -> pl.LazyFrame:
         """The committed rows, lazily."""
-        files = self.snapshot().files
+        files = (at or self.snapshot()).files
         if not files:
             return pl.LazyFrame(schema=schema(self.columns))
         return pl.scan_parquet([self.path / f for f in files], hive_partitioning=False, glob=False)
@@ -92,10 +97,20 @@ class Table:
         return self.append_parts({part or "": frame}, meta=meta)
 
     def append_parts(
-        self, frames: Mapping[str, pl.DataFrame], *, meta: Mapping[str, Any] | None = None
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        *,
+        meta: Mapping[str, Any] | None = None,
+        onto: Snapshot | None = None,
     ) -> Snapshot:
-        """Adds several files, by directory, in one commit."""
-        before = self.snapshot()
+        """Adds several files, by directory, in one commit.
+
+        Args:
+            frames: rows by directory; "" is the table's own.
+            meta: merged over the last commit's meta.
+            onto: the commit the rows were computed from; CommitConflict where it is no longer the newest.
+        """
+        before = onto or self.snapshot()
         added = [self._write(frame, part) for part, frame in frames.items() if len(frame)]
         names = [name for name, _ in added if name not in before.files]
         if not names and meta is None and before.sequence:
@@ -103,15 +118,17 @@ class Table:
         rows = before.rows + sum(count for name, count in added if name not in before.files)
         return self._commit(before, (*before.files, *names), rows, {**before.meta, **(meta or {})})
 
-    def replace(self, frame: pl.DataFrame, *, meta: Mapping[str, Any] | None = None) -> Snapshot:
-        """Puts these rows in the place of all there were, in one commit."""
-        before = self.snapshot()
+    def replace(
+        self, frame: pl.DataFrame, *, meta: Mapping[str, Any] | None = None, onto: Snapshot | None = None
+    ) -> Snapshot:
+        """Puts these rows in the place of all there were, in one commit; `onto` as in `append_parts`."""
+        before = onto or self.snapshot()
         name, rows = self._write(frame, "")
         return self._commit(before, (name,), rows, dict(meta or {}))
 
     def _records(self) -> Iterator[int]:
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.path / COMMITS):
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path / COMMITS) as entries:
+            for entry in entries:
                 if entry.name.endswith(".json"):
                     yield int(entry.name.removesuffix(".json"))
 

@@ -20,7 +20,8 @@ def parse_times(values: pl.Series) -> pl.Series:
     """The column as UTC datetimes of ms; null where a value is null or no time after 1970.
 
     Args:
-        values: datetimes (without a zone: UTC), dates, ISO 8601 text, or epoch numbers (also as text) in seconds,
+        values: datetimes (without a zone: UTC), dates, ISO 8601 text, or epoch numbers (also as text) in
+        seconds,
             milliseconds, microseconds or nanoseconds, told apart by their size.
 
     Example:

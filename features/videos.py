@@ -21,8 +21,8 @@ def build_video_table(
         embeddings: columns of EMBEDDINGS, or None: every modality is then (n, 0).
 
     Returns:
-        A table whose `vectors` hold all three modalities; (n, 0) where no video has one, zero rows where a video
-        lacks it. The mask says what the vectors hold; the space's mask where there are no embeddings.
+        A table whose `vectors` hold all three modalities; (n, 0) where no video has one, zero rows where a
+        video lacks it. The mask says what the vectors hold; the space's mask where there are no embeddings.
 
     Raises:
         BadInput: vectors of one modality differ in length.

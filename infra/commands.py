@@ -33,6 +33,7 @@ from features.workspace import Workspace, open_workspace
 from infra.nightly import (
     NightlyResult,
     choose_holdout,
+    describe_bundle,
     describe_events,
     describe_features,
     describe_ingest,
@@ -123,7 +124,7 @@ def train(args: Namespace, screen: Screen) -> dict[str, Any]:
         result = train_bundle(workspace, features, how, holdout, advance)
     if not args.no_publish:
         workspace.publish(result["bundle"])
-    screen.stages.note(f"bundle {result['bundle']}: final scorer {result['scorer']}")
+    screen.stages.note(describe_bundle(result))
     return {**result, "published": not args.no_publish}
 
 
@@ -152,7 +153,7 @@ def evaluate_arms(args: Namespace, screen: Screen) -> dict[str, Any]:
         found = evaluate(
             workspace, features, arms, k=args.k, out_dir=out, name=args.name, seed=args.seed, progress=advance
         )
-    screen.stages.note(str(found["verdict"]))
+    screen.stages.note(str(found["verdict"]["sentence"]))
     screen.stages.note(f"report: {out / 'report.html'}")
     return {"verdict": found["verdict"], "report": str(out / "report.html")}
 
@@ -178,14 +179,15 @@ def serve(args: Namespace, screen: Screen) -> dict[str, Any]:
 
     from serving.settings import ServeSettings
 
-    workspace = open_workspace(args.workspace)
-    workspace.current_bundle()
-    with open_redis(redis_url_from_environment(), workspace.root / "redis") as url:
-        settings = ServeSettings(
-            workspace=workspace.root, redis_url=url, host=args.host, port=args.port, workers=args.workers
-        )
-        run_server(settings, on_ready=lambda at: screen.console.print(f"Serving at {at}  (Ctrl-C ends it)"))
-    return {"served": True}
+    settings = ServeSettings(
+        workspace=open_workspace(args.workspace).root,
+        redis_url=redis_url_from_environment(),
+        host=args.host,
+        port=args.port,
+        workers=args.workers,
+    )
+    run_server(settings, lambda url: screen.console.print(f"Serving at {url}  (Ctrl-C ends it)"))
+    return {"host": args.host, "port": args.port}
 
 
 def search(args: Namespace, screen: Screen) -> dict[str, Any]:

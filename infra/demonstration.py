@@ -25,9 +25,9 @@ def run_demo(args: Namespace, screen: commands.Screen) -> dict[str, Any]:
     A second demo in the same workspace with the same world ingests nothing again and trains anew.
     """
     if not args.no_serve:
-        from serving.server import check_port_free
+        from serving.server import bind_port  # FastAPI is imported only when it serves
 
-        check_port_free(args.host, args.port)  # before minutes of work, not after
+        bind_port(args.host, args.port).close()  # a port in use is told before minutes of work, not after
     began = time.perf_counter()
     workspace = open_workspace(Path(args.workspace) / "demo", create=True)
     files = _make_world(args, workspace.root / "world", screen)

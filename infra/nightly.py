@@ -19,6 +19,7 @@ from features.store import Store
 from ingest.encoders.query import save_query_encoder
 from ingest.pipeline import IngestSettings, ingest_videos
 from ingest.space import build_space
+from ranker.bundle import read_manifest
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
 from ranker.pipeline import TrainSettings, train
@@ -26,7 +27,7 @@ from ranker.pipeline import TrainSettings, train
 from features.contracts import DAY_MS
 from features.workspace import Workspace, open_workspace
 from infra.ledger import Ledger, begin
-from infra.progress import Stages
+from infra.progress import Advance, Stages
 from infra.settings import NightlySettings
 from ranker.splits import Holdout
 
@@ -148,7 +149,7 @@ def _train(
     with stages.stage("train two-tower, item-item and trees") as advance:
         how = TrainSettings(seed=settings.seed, threads=settings.threads)
         result = ledger.step("train", lambda: train_bundle(workspace, features, how, holdout, advance))
-    stages.note(f"bundle {result['bundle']}: final scorer {result['scorer']}")
+    stages.note(describe_bundle(result))
     return str(result["bundle"])
 
 
@@ -172,7 +173,7 @@ def _evaluate(
                 workspace, features, arms, k=settings.k, out_dir=out, name=ledger.run, seed=settings.seed,
                 progress=advance,
             )  # fmt: skip
-            return {"verdict": found["verdict"], "report": str(out / "report.html")}
+            return {"verdict": found["verdict"]["sentence"], "report": str(out / "report.html")}
 
         result = ledger.step("evaluate", work)
     stages.note(str(result["verdict"]))
@@ -188,7 +189,7 @@ def name_arm(arm: str, bundle: str) -> str:
 
 
 def train_bundle(
-    workspace: Workspace, features: FeatureSet, how: TrainSettings, holdout: Holdout, progress: Any = None
+    workspace: Workspace, features: FeatureSet, how: TrainSettings, holdout: Holdout, advance: Advance
 ) -> dict[str, Any]:
     """Trains a bundle that carries its own query encoder; returns its name and which scorer it chose."""
 
@@ -196,7 +197,12 @@ def train_bundle(
         if features.space_version is not None:
             save_query_encoder(workspace, features.space_version, directory / "encoder")
 
-    return train(features, workspace, how, holdout, progress=progress, attach=add_encoder)
+    bundle = train(
+        features, workspace, how, holdout,
+        progress=lambda part, done, total: advance(done, total, part), attach=add_encoder,
+    )  # fmt: skip
+    manifest = read_manifest(workspace.model(bundle))
+    return {"bundle": bundle, "scorer": manifest["scorer"]["final"], "why": manifest["scorer"]["why"]}
 
 
 def _publish(workspace: Workspace, bundle: str) -> dict[str, Any]:
@@ -225,6 +231,11 @@ def describe_space(built: dict[str, Any]) -> str:
         f"space {built['space_version']}: {state}; held-out recall {built['recall']:.2f}, "
         f"shuffled control {built['control']:.2f}"
     )
+
+
+def describe_bundle(result: dict[str, Any]) -> str:
+    """One line: the bundle's name, which final scorer it uses, and why."""
+    return f"bundle {result['bundle']}: final scorer {result['scorer']} ({result['why']})"
 
 
 def describe_features(counts: dict[str, Any]) -> str:

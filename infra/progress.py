@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -17,8 +18,12 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-Advance = Callable[[int, int], None]
-"""Called with (done, total) as a stage goes on."""
+
+class Advance(Protocol):
+    """Called as a stage goes on."""
+
+    def __call__(self, done: int, total: int, part: str = "") -> None:
+        """So much is done of a total; `part` names what of the stage is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,16 @@ class Stages:
         began = time.perf_counter()
         if not self.console.is_terminal:
             self.console.print(f"{name} ...", highlight=False)
-            yield lambda _done, _total: None
+            yield lambda done, total, part="": None
         else:
             with _bar(self.console) as bar:
                 task = bar.add_task(name, total=None)
-                yield lambda done, total: bar.update(task, completed=done, total=total)
+
+                def advance(done: int, total: int, part: str = "") -> None:
+                    label = f"{name}: {part}" if part else name
+                    bar.update(task, completed=done, total=total, description=label)
+
+                yield advance
         self.console.print(
             f"[green]done[/] {name} [dim]{time.perf_counter() - began:.1f} s[/]", highlight=False
         )

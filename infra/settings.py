@@ -52,12 +52,15 @@ class NightlySettings:
     k: int = 10
     """Length of the evaluated lists, >= 1."""
     arms: tuple[str, ...] = (
+        "popular=popular",
         "fused=current",
         "no-trees=current-trees",
-        "popular=popular",
+        "no-visual=current-visual",
+        "no-audio=current-audio",
+        "no-text=current-text",
         "random=random",
     )
-    """Arms of the offline report; the first is compared with each of the others."""
+    """Arms of the offline report; the first is the control that the others are held against."""
     seed: int = 7
 
     def __post_init__(self) -> None:

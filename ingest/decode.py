@@ -130,7 +130,7 @@ def _ladder(path: Path, found: Probe, settings: DecodeSettings) -> tuple[Picture
 
 
 def _sound(path: Path, found: Probe, settings: DecodeSettings) -> tuple[Sound | None, str]:
-    """decord reads the whole of one track that it chooses, so it is asked for short ones where there is one only."""
+    """decord reads the whole of a track that it chooses: it is asked where there is one, and short."""
     said: list[str] = []
     fit = found.audio_tracks == 1 and 0 < found.duration_s <= settings.max_audio_s
     for rung in settings.rungs:

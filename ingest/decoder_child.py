@@ -1,7 +1,7 @@
 """What runs in a decoder child: one job after the other from standard input, until that ends.
 
-It reads untrusted media, so the kernel limits its memory and what it writes, and its own alarm ends it where the
-worker that should watch it is gone. It never imports torch.
+It reads untrusted media, so the kernel limits its memory and what it writes, and its own alarm ends it where
+the worker that should watch it is gone. It never imports torch.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from ingest.pyav_rung import Sound
 def load_decord() -> Any:
     """The decord module, loaded without the CUDA libraries that it would preload.
 
-    Its import opens every library of the installed `nvidia` packages for all to see: 650 MiB that a decoder has
-    no use for, and a crash in a torch that is imported later. The packages are hidden during that import only.
+    Its import opens every library of the installed `nvidia` packages for all to see: 650 MiB that a decoder
+    has no use for, and a crash in a torch that is imported later. They are hidden during that import only.
     """
     if "decord" in sys.modules:
         return sys.modules["decord"]
@@ -63,7 +63,7 @@ def read_sound(path: Path, found: Probe, max_s: float) -> Sound:
     decord = load_decord()
     with _ours(decord):
         reader = decord.AudioReader(os.path.abspath(path), sample_rate=-1, mono=False)
-        # A slice is copied value by value (1.2 s for a minute of sound); the array behind it is there already.
+        # A slice is copied value by value (1.2 s for a minute of sound); the array behind it is there.
         channels = reader._array if hasattr(reader, "_array") else reader[:].asnumpy()
         return Sound.mixed(channels, found.sample_rate_hz, max_s, "decord")
 
@@ -72,7 +72,7 @@ def _choose(spans: npt.NDArray[np.float64], wanted: int) -> npt.NDArray[np.int64
     """Index of the frame shown at each midpoint, each once, increasing."""
     starts = spans[:, 0]
     if starts[0] < 0:
-        raise MediaRefused("decode", "corrupt", f"its first frame is at {starts[0]:.3f} s: an edit list hides it")
+        raise MediaRefused("decode", "corrupt", f"an edit list hides its start ({starts[0]:.3f} s)")
     if (np.diff(starts) < 0).any():
         raise MediaRefused("decode", "corrupt", "its frames are not in order of time")
     targets = midpoints(wanted, starts[0], max(spans[-1, 1], starts[-1]))

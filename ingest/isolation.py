@@ -1,7 +1,7 @@
 """The decoder in a child process: untrusted media cannot hang, crash or fatten the worker.
 
-A child is spawned afresh with a nearly empty environment, never forked from a process with threads. Its worker
-watches a deadline that grows with the media's length, and replaces a child that crashed, hung or grew.
+A child is spawned afresh with a nearly empty environment, never forked from a process with threads. Its
+worker watches a deadline that grows with the media's length, and replaces a child that crashed, hung or grew.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 
 from ingest import wire
 from ingest.decode import Clip, DecodeSettings

@@ -20,7 +20,8 @@ from features.contracts import CATALOGUE, INGEST_TEXT, check_id
 from features.errors import BadInput
 
 NOT_MEDIA: Final = frozenset(
-    ".txt .json .jsonl .csv .tsv .parquet .md .log .py .srt .vtt .xml .yaml .yml .toml .html .sha256 .md5".split()
+    {".txt", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".md", ".log", ".py", ".srt", ".vtt", ".xml"}
+    | {".yaml", ".yml", ".toml", ".html", ".sha256", ".md5"}
 )
 MANIFESTS: Final = frozenset({".parquet", ".csv", ".jsonl", ".ndjson"})
 TAG_SEPARATORS: Final = r"[|,]"
@@ -36,7 +37,7 @@ def list_source(source: str) -> pl.DataFrame:
     """One row a video, sorted by `video_id`: video_id, uri and the optional columns of a manifest.
 
     Args:
-        source: a directory (with all below it, each real directory once), a glob, or a manifest (Parquet, CSV or
+        source: a directory (all below it, each real directory once), a glob, or a manifest (Parquet, CSV or
             JSONL) with `video_id` and `uri`, relative to the manifest. The id of a file is its path below the
             directory, or below the fixed part of the glob.
 
@@ -168,7 +169,7 @@ def _parse(path: Path, what: str) -> pl.DataFrame:
     kind = path.suffix.lower()
     if kind not in MANIFESTS:
         known = ", ".join(sorted(MANIFESTS))
-        raise BadInput(f"source {path} is a file but no manifest ({known}); name its directory, or a manifest")
+        raise BadInput(f"source {path} is a file but no manifest ({known}); name its directory")
     try:
         if kind == ".parquet":
             return pl.read_parquet(path)

@@ -35,8 +35,8 @@ class Sound:
     """Packets passed over."""
 
     @staticmethod
-    def mixed(channels: npt.NDArray[np.float32], rate_hz: int, max_s: float, rung: str, damaged: int = 0) -> Sound:
-        """The mean of the channels (c, n), the first `max_s` seconds of it; MediaRefused where there is none."""
+    def mixed(channels: Samples, rate_hz: int, max_s: float, rung: str, damaged: int = 0) -> Sound:
+        """The mean of the channels (c, n), its first `max_s` seconds; MediaRefused where there is none."""
         if not channels.size or rate_hz <= 0:
             raise MediaRefused("decode", "corrupt", "no sample of sound")
         kept = channels[:, : max(1, int(max_s * rate_hz))]
@@ -72,7 +72,8 @@ def read_frames(path: Path, found: Probe, wanted: int, size: Size) -> Pictures:
     if not shown:
         raise MediaRefused("decode", "corrupt", f"no frame in {damage.packets} damaged packet(s)")
     at = np.array([instant for instant, _ in shown]) - start_s
-    return Pictures(np.stack([frame for _, frame in shown]), at, max(0.0, end_s - start_s), "pyav", damage.packets)
+    frames = np.stack([frame for _, frame in shown])
+    return Pictures(frames, at, max(0.0, end_s - start_s), "pyav", damage.packets)
 
 
 def read_sound(path: Path, found: Probe, max_s: float) -> Sound:
@@ -199,7 +200,7 @@ def _picture(frame: Any, size: Size) -> Frames:
     try:
         rgb = frame.to_ndarray(format="rgb24", width=stored.width, height=stored.height)
     except (av.error.FFmpegError, ValueError) as error:
-        raise MediaRefused("decode", "corrupt", f"pixel format {frame.format.name} cannot be converted") from error
+        raise MediaRefused("decode", "corrupt", f"pixels {frame.format.name} cannot be converted") from error
     return np.ascontiguousarray(np.rot90(rgb, turns))
 
 

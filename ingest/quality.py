@@ -54,7 +54,9 @@ def _window_power(audio: Samples, rate_hz: int) -> npt.NDArray[np.float64]:
     """Mean square of each whole window of 20 ms; of all there is where that is shorter."""
     length = min(len(audio), max(1, int(WINDOW_S * rate_hz)))
     whole = len(audio) // length * length
-    return np.square(audio[:whole].reshape(-1, length), dtype=np.float64).mean(axis=1)
+    squares: npt.NDArray[np.float64] = np.square(audio[:whole].astype(np.float64))
+    power: npt.NDArray[np.float64] = squares.reshape(-1, length).mean(axis=1)
+    return power
 
 
 def _dbfs(power: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

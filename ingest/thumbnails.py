@@ -38,7 +38,7 @@ def _placeholder() -> Image.Image:
     """Bars of a level meter: there may be sound, there is no picture."""
     image = Image.new("RGB", PLACEHOLDER_SIZE, DARK)
     draw = ImageDraw.Draw(image)
-    width, height = PLACEHOLDER_SIZE
+    height = PLACEHOLDER_SIZE[1]
     for place, level in enumerate(np.abs(np.sin(np.arange(15) * 1.3)) * 0.5 + 0.1):
         x, half = 40 + place * 17, int(level * height / 2)
         draw.rounded_rectangle((x, height // 2 - half, x + 8, height // 2 + half), 4, LIGHT)

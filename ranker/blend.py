@@ -1,4 +1,4 @@
-"""The scorer that cannot lose: a weighted sum of the sources' scores, each in units of its spread for the user."""
+"""The floor of scorers: a weighted sum of the sources' scores, each in units of its spread for a user."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def z_scores(scores: Floats, present: npt.NDArray[np.bool_]) -> Floats:
 def fit_blend(z: Floats, labels: Floats, present: npt.NDArray[np.bool_], *, k: int = 20) -> Floats:
     """Weights of the sources that rank liked candidates first, float32, (s,), not negative.
 
-    First the maximum of the softmax likelihood of the liked among the candidates, by gradient ascent; then one
-    weight at a time is moved while that lifts mean nDCG@k, which the likelihood only stands in for.
+    First the maximum of the softmax likelihood of the liked among the candidates, by gradient ascent; then
+    one weight at a time is moved while that lifts mean nDCG@k, which the likelihood only stands in for.
 
     Args:
         z: `z_scores`, (u, c, s).

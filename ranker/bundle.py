@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from safetensors.numpy import load_file, save_file
 
@@ -26,7 +27,7 @@ from features.contracts import MODALITIES, Floats, Int64s, VideoTable
 from features.definitions import feature_version
 from features.errors import BadInput, NotFound, VersionMismatch
 from features.tables import read_json, write_durably
-from ranker.content import content_vectors, without_modalities
+from ranker.content import centred, content_vectors, without_modalities
 from ranker.index import Index, build_index, read_index
 from ranker.item_item import ItemGraph
 from ranker.user_vector import Tower, less, video_vectors
@@ -80,6 +81,11 @@ class Bundle:
     """How many candidates the scorer was fitted with."""
     newest: Int64s
     """Rows with a known publication, oldest first."""
+
+    @functools.cached_property
+    def centred(self) -> dict[str, Floats]:
+        """Each modality's unit vectors less what all videos share, float32, (n, d)."""
+        return {name: centred(self.videos.vectors[name]) for name in MODALITIES}
 
     def __post_init__(self) -> None:
         if not len(self.videos):
@@ -272,7 +278,11 @@ def _write_parts(bundle: Bundle, directory: Path) -> None:
     )
     save_file(_tower_parts(bundle.tower), directory / "tower.safetensors")
     graph = bundle.item_item
-    parts = {"indptr": graph.indptr, "indices": graph.indices, "values": graph.values}
+    parts: dict[str, npt.NDArray[Any]] = {
+        "indptr": graph.indptr,
+        "indices": graph.indices,
+        "values": graph.values,
+    }
     save_file(parts, directory / "item_item.safetensors")
     np.save(directory / "statistics.npy", bundle.statistics)
     np.save(directory / "popularity.npy", bundle.popularity)
@@ -283,7 +293,7 @@ def _write_parts(bundle: Bundle, directory: Path) -> None:
 
 
 def _read_videos(path: Path) -> tuple[VideoTable, tuple[str | None, ...]]:
-    frame = pl.read_ipc(path / "videos.arrow", memory_map=True)
+    frame = pl.read_ipc(path / "videos.arrow")
     vectors = load_file(path / "vectors.safetensors")
     videos = VideoTable(
         keys=frame["video_key"].to_numpy(),

@@ -1,4 +1,4 @@
-"""What looks, sounds and reads like the videos a user liked: needs no other user, so it reaches new videos."""
+"""What looks, sounds and reads like what a user liked: needs no other user, so it reaches new videos."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def content_vectors(videos: VideoTable) -> Floats:
     The joint space where there is one; else the present modalities side by side, each weighing the same.
     """
     if videos.joint.shape[1] and videos.joint.any():
-        return _centred(videos.joint)
-    parts = [_centred(v) for name in MODALITIES if (v := videos.vectors.get(name)) is not None and v.shape[1]]
+        return centred(videos.joint)
+    parts = [centred(v) for name in MODALITIES if (v := videos.vectors.get(name)) is not None and v.shape[1]]
     if not parts:
         return np.zeros((len(videos), 0), np.float32)
     return unit(np.concatenate(parts, axis=1))
@@ -61,8 +61,9 @@ def without_modalities(videos: VideoTable, modalities: frozenset[str]) -> VideoT
     return replace(rest, joint=content_vectors(rest)) if videos.joint.shape[1] else rest
 
 
-def _centred(vectors: Floats) -> Floats:
-    present = vectors.any(axis=1)
+def centred(vectors: Floats) -> Floats:
+    """Unit rows less their mean, unit again; as they are where there are fewer than MIN_TO_CENTRE."""
+    present = np.asarray(vectors.any(axis=1))
     if present.sum() < MIN_TO_CENTRE:
         return vectors
     return unit((vectors - vectors[present].mean(axis=0)) * present[:, None])

@@ -1,4 +1,4 @@
-"""What the models learn from: the positive pairs of users and videos, and the events that came before each."""
+"""What the models learn from: positive pairs of users and videos, and the events that came before each."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def interaction_matrix(pairs: Pairs, n_users: int, n_videos: int) -> sparse.csr_
 
 
 def _before(ts_ms: Int64s, offsets: Int64s, users: Int64s, chosen: Int64s) -> Int64s:
-    """Index of the user's first event that shares the instant of each chosen one: nothing of that instant is known."""
+    """Index of the first event at each chosen one's instant, of which nothing is known yet."""
     starts = np.ones(len(ts_ms), bool)
     starts[1:] = (np.diff(ts_ms) != 0) | (np.diff(users) != 0)
     return np.maximum.accumulate(np.where(starts, np.arange(len(ts_ms)), 0))[chosen].astype(np.int64)

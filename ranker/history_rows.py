@@ -15,7 +15,7 @@ from features.contracts import EVENT_CODES, Floats, Histories, Int64s, VideoTabl
 from ranker.splits import durations_of, is_positive
 
 TOKENS: Final = ("played", "left", "like", "share", "follow", "skip", "dislike", "nothing")
-"""What an event says: `played` is a positive play, `left` one that was not; `nothing` is no event of a known video."""
+"""What an event says: `played` is a positive play, `left` another one; `nothing` is padding."""
 NOTHING: Final = len(TOKENS) - 1
 FIRST_GUESS: Final = (1.0, 0.1, 1.5, 1.5, 1.2, -0.2, -0.5, 0.0)
 """Weight of each token before any is learnt."""

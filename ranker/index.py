@@ -1,7 +1,7 @@
 """Nearest videos by inner product: exact while the catalogue is small, inverted lists of bytes beyond.
 
-The number of lists looked into is set when the index is built, on real user vectors, so that it finds what the
-exact search finds; where no setting does, the index stays exact.
+The number of lists looked into is set when the index is built, on real user vectors, so that it finds what
+the exact search finds; where no setting does, the index stays exact.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Index:
 def build_index(
     vectors: Floats, queries: Floats, *, exact_below: int = EXACT_BELOW, threads: int = 2
 ) -> Index:
-    """An index over the rows of `vectors`, (n, d), that finds at least 0.99 of the exact top 300 of `queries`."""
+    """An index over the rows of `vectors`, (n, d), that finds 0.99 of the exact top 300 of `queries`."""
     faiss.omp_set_num_threads(threads)
     if not vectors.shape[1]:  # FAISS has no vectors without a dimension
         vectors, queries = np.zeros((len(vectors), 1), np.float32), np.zeros((0, 1), np.float32)

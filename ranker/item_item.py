@@ -1,9 +1,9 @@
 """Which videos the same people watch: a sparse graph of neighbours, learnt from pairs alone.
 
-Two ways to weigh an edge: counts of shared viewers, or the weights of a linear autoencoder. In both a viewer of many
-videos counts for less, which matters more than the choice between them.
-Source: EASE, Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, equations 7 and 8, on a Gram
-matrix in which every user is weighted by a power of their activity.
+Two ways to weigh an edge: counts of shared viewers, or the weights of a linear autoencoder. In both a viewer
+of many videos counts for less, which matters more than the choice between them. Source: EASE, Steck,
+"Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019, equations 7 and 8, on a Gram matrix in which
+every user is weighted by a power of their activity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ranker.history_rows import HistoryRows
 
 Method = Literal["covisit", "ease"]
 MAX_EASE_VIDEOS = 12_000
-"""Above, the dense inverse costs too much memory (4 bytes x n^2, three times over) and co-visitation is used."""
+"""Above, the dense inverse costs too much memory (three times 4 n^2 bytes)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,9 +112,9 @@ def recommend_to_parquet(
 ) -> int:
     """Writes `user_id, rank, video_id, score, source` for all or the given users; returns the number of rows.
 
-    Written aside and renamed, batch by batch, so memory does not grow with users. A user without events gets what
-    a newcomer gets. Where the log has times, the requests are made just after its last event. What is excluded as
-    seen is all that the log says, however old.
+    Written aside and renamed, batch by batch, so memory does not grow with users. A user without events gets
+    what a newcomer gets. Where the log has times, the requests are made just after its last event. What is
+    excluded as seen is all that the log says, however old.
     """
     log = features.log
     wanted = list(dict.fromkeys(users)) if users is not None else list(log.user_ids)

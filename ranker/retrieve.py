@@ -161,7 +161,8 @@ def _search(index: Index, queries: Floats, n: int) -> Int64s:
     if not queries.shape[1]:
         return np.full((len(queries), 0), -1, np.int64)
     rows = index.search(queries, n)[1]
-    return np.where(queries.any(axis=1)[:, None], rows, -1)
+    known = np.asarray(queries.any(axis=1))
+    return np.where(known[:, None], rows, -1)
 
 
 def _best_of(scores: sparse.csr_matrix, n: int) -> Int64s:
@@ -227,7 +228,7 @@ def _products(left: Floats, right: Floats, rows: npt.NDArray[np.int32]) -> Float
         return np.zeros(rows.shape, np.float32)
     if len(right) < 8 * rows.shape[1]:
         return np.take_along_axis(left @ right.T, rows, axis=1)
-    return np.einsum("ud,ucd->uc", left, right[rows])
+    return np.asarray(np.einsum("ud,ucd->uc", left, right[rows]))
 
 
 def _sparse_values(matrix: sparse.csr_matrix, rows: npt.NDArray[np.int32]) -> Floats:

@@ -24,7 +24,7 @@ def score(
     *,
     without: frozenset[str] = frozenset(),
 ) -> Floats:
-    """One score for each candidate, float32, (u, c); larger is better, not a probability; -inf in the padding.
+    """One score for each candidate, float32, (u, c): larger is better, no probability; -inf in the padding.
 
     Args:
         bundle: what was trained.
@@ -38,8 +38,8 @@ def score(
     """
     if not len(candidates.rows) == len(histories) == len(context.now_ms):
         raise BadInput(
-            f"{len(candidates.rows)} rows of candidates, {len(histories)} histories and {len(context.now_ms)} "
-            "requests differ in number"
+            f"candidates for {len(candidates.rows)} requests, {len(histories)} histories and "
+            f"{len(context.now_ms)} contexts differ in number"
         )
     modalities = modalities_in(without)
     lesser = ablated(bundle, modalities)
@@ -62,7 +62,7 @@ def main_sources(
     z = z_scores(candidates.scores, candidates.present)
     share = z * source_weights(bundle, without)
     brought = np.where(candidates.found.any(axis=2, keepdims=True), candidates.found, True)
-    return np.argmax(np.where(brought, share, -np.inf), axis=2).astype(np.int8)
+    return np.asarray(np.argmax(np.where(brought, share, -np.inf), axis=2), np.int8)
 
 
 def source_weights(bundle: Bundle, without: frozenset[str]) -> Floats:

@@ -20,6 +20,10 @@ is_positive = positive_mask
 """What "liked" means, for training, truth and history alike."""
 
 
+SHARES = 10_000
+"""Steps in which a share of users can be drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holdout:
     """Which events are held out."""
@@ -29,6 +33,8 @@ class Holdout:
     """`time`: events from this instant on are held out, ms since the epoch."""
     n: int = 0
     """`leave_last`: this many latest positive videos of each user are held out."""
+    share: float = 1.0
+    """`leave_last`: share of the users, drawn by a hash of their id, that lose videos; (0, 1]."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("time", "leave_last", "none"):
@@ -37,6 +43,8 @@ class Holdout:
             raise BadInput(f"a time holdout needs until_ms > 0, got {self.until_ms}")
         if self.kind == "leave_last" and self.n < 1:
             raise BadInput(f"a leave_last holdout needs n >= 1, got {self.n}")
+        if not 0 < self.share <= 1:
+            raise BadInput(f"a holdout's share of users lies in (0, 1], got {self.share}")
 
     def as_json(self) -> dict[str, Any]:
         """What a manifest says of it; `Holdout(**said)` gives it back."""
@@ -59,6 +67,18 @@ class Truth:
     def __len__(self) -> int:
         return len(self.users)
 
+    def some(self, n: int) -> Truth:
+        """At most n of the users, evenly spread over their ids."""
+        if len(self) <= n:
+            return self
+        at = np.linspace(0, len(self) - 1, n).astype(np.int64)
+        return Truth(
+            tuple(self.users[i] for i in at),
+            self.user_codes[at],
+            [self.relevant[i] for i in at],
+            self.at_ms[at],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -72,8 +92,9 @@ def split(features: FeatureSet, holdout: Holdout) -> Split:
     """The feature set before the cut, and what each user liked after it.
 
     `time`: events before `until_ms` train; events without a time cannot be placed and are left out.
-    `leave_last`: each user with more than n positive videos loses the latest n, and all later events; where the data
-    has no times, n positive videos drawn by a hash of user and video, so that the order of rows does not matter.
+    `leave_last`: each user with more than n positive videos loses the latest n, and all later events; where
+    the data has no times, n positive videos drawn by a hash of user and video, so that the order of rows does
+    not matter.
 
     Raises:
         BadInput: nothing is left on the training side.
@@ -83,9 +104,7 @@ def split(features: FeatureSet, holdout: Holdout) -> Split:
     events = features.interactions.with_columns(positive=pl.Series(positive_rows(features), dtype=pl.Boolean))
     events = events.filter(pl.col("user_id").is_not_null())
     marked = (
-        _after(events, holdout)
-        if holdout.kind == "time"
-        else _last(events, holdout.n, features.log.has_times)
+        _after(events, holdout) if holdout.kind == "time" else _last(events, holdout, features.log.has_times)
     )
     kept = marked.filter(~pl.col("held"))
     if not kept["positive"].any():
@@ -127,7 +146,7 @@ def _after(events: pl.DataFrame, holdout: Holdout) -> pl.DataFrame:
     return placed.with_columns(held=pl.col("ts").dt.epoch("ms") >= holdout.until_ms)
 
 
-def _last(events: pl.DataFrame, n: int, has_times: bool) -> pl.DataFrame:
+def _last(events: pl.DataFrame, holdout: Holdout, has_times: bool) -> pl.DataFrame:
     when = pl.col("ts").dt.epoch("ms").fill_null(0) if has_times else pl.lit(0, pl.Int64)
     draw = pl.concat_str(pl.col("user_id"), pl.lit("\0"), pl.col("video_id")).hash(seed=1)
     first_liked = (
@@ -141,7 +160,10 @@ def _last(events: pl.DataFrame, n: int, has_times: bool) -> pl.DataFrame:
             count=pl.len().over("user_id").cast(pl.Int64),
         )
     )
-    chosen = first_liked.filter((pl.col("count") > n) & (pl.col("place") >= pl.col("count") - n))
+    drawn = pl.col("user_id").hash(seed=2) % SHARES < round(holdout.share * SHARES)
+    chosen = first_liked.filter(
+        drawn & (pl.col("count") > holdout.n) & (pl.col("place") >= pl.col("count") - holdout.n)
+    )
     since = chosen.group_by("user_id").agg(pl.col("at").min().alias("cut"))
     pairs = chosen.select("user_id", "video_key", pl.lit(True).alias("chosen"))
     marked = events.join(pairs, on=["user_id", "video_key"], how="left", maintain_order="left")

@@ -1,8 +1,8 @@
 """Gradient-boosted trees on top of the blend, and the proof they must bring before they are used.
 
-They start from the blend's score and learn what to add to it. Half of the held-out users teach, the other half
-judges: only when the lower bound of the paired gain is above zero are the trees refitted on all and kept.
-Source: LambdaRank, Burges, MSR-TR-2010-82, as in LightGBM's `lambdarank`.
+They start from the blend's score and learn what to add to it. Half of the held-out users teach, the other
+half judges: only when the lower bound of the paired gain is above zero are the trees refitted on all and
+kept. Source: LambdaRank, Burges, MSR-TR-2010-82, as in LightGBM's `lambdarank`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Verdict:
 
 def judge_trees(examples: Examples, settings: TreeSettings) -> Verdict:
     """Trees, if they prove better than the blend on users they have not seen."""
-    usable = (examples.labels * examples.present).any(axis=1)
+    usable = np.asarray((examples.labels * examples.present).any(axis=1))
     examples = examples.some(usable)
     if len(examples.labels) < MIN_USERS:
         why = (

@@ -1,10 +1,10 @@
 """Two-tower retrieval in torch: sampled softmax over shared negatives, trained in minutes on two cores.
 
-Negatives are shared by a batch: half drawn as the targets are, half evenly over videos with interactions, their
-logits corrected by the log of the expected count, so that popular videos are not punished for being drawn often.
-Whole modalities and ids are dropped at random, so that a video lacking some of them still has a sensible vector.
-Source: Yi et al., "Sampling-Bias-Corrected Neural Modeling", RecSys 2019, equation 3; we know the sampling
-distribution and do not estimate it.
+Negatives are shared by a batch: half drawn as the targets are, half evenly over videos with interactions,
+their logits corrected by the log of the expected count, so that popular videos are not punished for being
+drawn often. Whole modalities and ids are dropped at random, so that a video lacking some of them still has a
+sensible vector. Source: Yi et al., "Sampling-Bias-Corrected Neural Modeling", RecSys 2019, equation 3; we
+know the sampling distribution and do not estimate it.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class _Sampler:
 
     def pairs(self, draw: np.random.Generator, count: int) -> Int64s:
         at = np.searchsorted(self.pair_weights, draw.random(count) * self.pair_weights[-1], side="right")
-        return np.minimum(at, len(self.pair_weights) - 1).astype(np.int64)
+        return np.asarray(np.minimum(at, len(self.pair_weights) - 1), np.int64)
 
     def negatives(self, draw: np.random.Generator, settings: TowerSettings) -> Int64s:
         even = round(settings.negatives * settings.even_share)

@@ -1,8 +1,9 @@
 """The trained two-tower without torch: vectors of videos and of users, in NumPy, for the request path.
 
-A video's vector is its id embedding plus gated projections of its modalities, on the unit sphere; a user's is a
-weighted sum of the vectors of the latest events plus what is liked by people of whom nothing is known. There is no user id, so a new user and a new event count at once. `two_tower.py` holds the same
-formulas in torch; a test says that both agree.
+A video's vector is its id embedding plus gated projections of its modalities, on the unit sphere; a user's is
+a weighted sum of the vectors of the latest events plus what is liked by people of whom nothing is known.
+There is no user id, so a new user and a new event count at once. `two_tower.py` holds the same formulas in
+torch; a test says that both agree.
 """
 
 from __future__ import annotations

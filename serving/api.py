@@ -19,7 +19,16 @@ from serving.parse import ARM
 from serving.pipeline import Answer, recommend_slate
 from serving.present import Slate, Video, present_video
 from serving.problems import request_id_of
-from serving.requests import DEFAULT_K, EventsRequest, Id, K, Modality, RecommendationRequest, SearchRequest
+from serving.requests import (
+    DEFAULT_K,
+    EventsRequest,
+    Id,
+    K,
+    Modality,
+    RecommendationRequest,
+    SearchRequest,
+    Text,
+)
 from serving.search import Hits, search_videos, similar_videos
 
 router = APIRouter(prefix="/v1")
@@ -66,7 +75,7 @@ class SlateQuery(_Query):
     include_seen: bool = False
     diversity: Annotated[float, Field(ge=0, le=1)] | None = None
     utc_offset_min: Annotated[int, Field(ge=-840, le=840)] = 0
-    device: Annotated[str, Field(max_length=64)] | None = None
+    device: Annotated[Text, Field(max_length=64)] | None = None
 
 
 class SimilarQuery(_Query):

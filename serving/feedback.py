@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from features.store import AcceptedEvent
+from features.packing import AcceptedEvent
 from serving.desk import Desk
 from serving.metrics import EVENTS, Metrics
 from serving.parse import ParsedEvent, parse_events

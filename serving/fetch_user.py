@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from features.contracts import Histories
-from features.errors import StoreUnavailable
+from features.errors import RecError, StoreUnavailable, VersionMismatch
 from features.store import Store
 from serving.degrade import Breaker
 from serving.parse import Ask
@@ -17,7 +17,7 @@ class Visitor:
 
     histories: Histories
     """Of one user, (1, h); empty for a new one."""
-    lost: StoreUnavailable | None = None
+    lost: RecError | None = None
     """Why the history could not be read, where it could not."""
 
     @property
@@ -35,5 +35,5 @@ def fetch_user(store: Store, breaker: Breaker, ask: Ask) -> Visitor:
     user_id = ask.user_id
     try:
         return Visitor(breaker.call(lambda: store.read_user(user_id)))
-    except StoreUnavailable as error:
+    except (StoreUnavailable, VersionMismatch) as error:
         return Visitor(Histories.empty(1), lost=error)

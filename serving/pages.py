@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 
 from features.errors import NotFound, StoreUnavailable
@@ -26,6 +27,8 @@ STATIC: Final = {
     "icon.svg": "image/svg+xml",
 }
 """Every file of the Studio; nothing else is served from its folder."""
+
+Key = Annotated[int, PathParameter(ge=0, lt=1 << 63)]
 
 REPORT_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -61,7 +64,7 @@ async def studio_file(name: str) -> FileResponse:
 
 
 @router.get("/thumbnails/{video_key}.webp")
-async def thumbnail(request: Request, video_key: int) -> Response:
+async def thumbnail(request: Request, video_key: Key) -> Response:
     """A video's thumbnail; a drawn placeholder where it has none."""
     live = _live(request)
     path = live.workspace.thumbnail(video_key)
@@ -73,7 +76,7 @@ async def thumbnail(request: Request, video_key: int) -> Response:
 
 
 @router.get("/media/{video_key}")
-async def media(request: Request, video_key: int) -> FileResponse:
+async def media(request: Request, video_key: Key) -> FileResponse:
     """A video's media file, or the part of it that was asked for; only files that were read at ingest."""
     live = _live(request)
     path = await live.pages.run(_media_path, live, video_key)
@@ -120,7 +123,7 @@ def _static(name: str) -> FileResponse:
     return FileResponse(STUDIO / name, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
-def _media_path(live: Live, video_key: int) -> Path:
+def _media_path(live: Live, video_key: Key) -> Path:
     desk = live.desk
     row = desk.row_of_key(video_key)
     uri = desk.shelf.uris[row] if row >= 0 else None

@@ -86,7 +86,7 @@ def full_slate(desk: Desk, settings: ServeSettings, ask: Ask, visitor: Visitor, 
     """The personal slate: every stage, in order.
 
     Raises:
-        StoreUnavailable: the visitor's history could not be read.
+        RecError: the visitor's history could not be read.
         OutOfTime: the budget was spent before a stage.
     """
     if visitor.lost is not None:
@@ -102,7 +102,7 @@ def full_slate(desk: Desk, settings: ServeSettings, ask: Ask, visitor: Visitor, 
     with watch.stage("diversify"):
         picked = diversify(scored, desk.videos, ask.k, ask.diversity, settings.creator_cap)
     with watch.stage("present"):
-        items = present_items(desk, picked, visitor, reasons=ask.explain)
+        items = present_items(desk, picked, visitor, ask)
     return Made(picked, items, eligible.retrieved, eligible.removed)
 
 
@@ -114,7 +114,7 @@ def popular_slate(desk: Desk, ask: Ask, visitor: Visitor, watch: Stopwatch) -> M
             rows = rows[unseen(rows, desk.videos, visitor.histories)]
         keep, removed = apply_rules(rows, desk.shelf, ask)
         picked = _in_order(rows[keep][: ask.k], "popular")
-        items = present_items(desk, picked, Visitor(Histories.empty(1)), reasons=ask.explain)
+        items = present_items(desk, picked, Visitor(Histories.empty(1)), ask)
     return Made(picked, items, len(rows), removed)
 
 
@@ -122,7 +122,7 @@ def static_slate(desk: Desk, ask: Ask) -> Made:
     """The head of the popularity list as it was loaded, less what must not be shown, with no model at all."""
     keep, removed = apply_rules(desk.popular, desk.shelf, ask)
     picked = _in_order(desk.popular[keep][: ask.k], "static")
-    items = present_items(desk, picked, Visitor(Histories.empty(1)), reasons=False)
+    items = present_items(desk, picked, None, ask)
     return Made(picked, items, len(desk.popular), removed)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from pydantic import BaseModel
-from ranker.explain import explain
 
+from ranker.explain import explain
 from serving.desk import Desk
 from serving.diversify import Picked
 from serving.fetch_user import Visitor
+from serving.parse import Ask
 
 
 class Video(BaseModel):
@@ -85,13 +85,17 @@ def present_video(desk: Desk, row: int) -> VideoFields:
     }
 
 
-def present_items(desk: Desk, picked: Picked, visitor: Visitor, *, reasons: bool) -> list[dict[str, Any]]:
-    """The slate's items in order; every slot is drawn without chance, so its propensity is 1."""
-    if not len(picked.rows):
+def present_items(desk: Desk, picked: Picked, visitor: Visitor | None, ask: Ask) -> list[dict[str, Any]]:
+    """The slate's items in order; reasons where they were asked for and there is a visitor to explain them to.
+
+    Every slot is filled without chance, so its propensity is 1.
+    """
+    rows = picked.rows
+    if not len(rows):
         return []
-    told: Sequence[str] = (
-        explain(desk.bundle, visitor.histories, picked.rows) if reasons else [""] * len(picked.rows)
-    )
+    told = [""] * len(rows)
+    if ask.explain and visitor is not None:
+        told = explain(desk.bundle, visitor.histories, rows, ask.now_ms)
     return [
         {
             **present_video(desk, row),
@@ -102,6 +106,6 @@ def present_items(desk: Desk, picked: Picked, visitor: Visitor, *, reasons: bool
             "reasons": [reason] if reason else [],
         }
         for position, (row, score, sources, reason) in enumerate(
-            zip(picked.rows.tolist(), picked.scores.tolist(), picked.sources, told, strict=True)
+            zip(rows.tolist(), picked.scores.tolist(), picked.sources, told, strict=True)
         )
     ]

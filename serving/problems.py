@@ -55,14 +55,20 @@ def problem(
         request_id: of the request, for the logs.
         errors: `field` and `message` of each wrong field.
     """
+    detail = _writable(detail)
     body: dict[str, Any] = {
         "type": f"urn:reelrank:problem:{name}", "title": title, "status": status, "detail": detail,
         "request_id": request_id,
     }  # fmt: skip
     if errors:
-        body["errors"] = list(errors)
+        body["errors"] = [{name: _writable(text) for name, text in error.items()} for error in errors]
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+def _writable(text: str) -> str:
+    """The text, fit for UTF-8: what a caller sent may hold half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def install_problems(app: FastAPI) -> None:
@@ -80,8 +86,8 @@ def request_id_of(request: Request) -> str:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = [{"field": _field(e["loc"]), "message": str(e["msg"])} for e in error.errors()]
-    detail = "; ".join(f"{e['field'] or 'body'}: {e['message']}" for e in errors[:5])
+    errors = [{"field": _field(e["loc"]) or "body", "message": str(e["msg"])} for e in error.errors()]
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in errors[:5])
     return problem(
         422, "invalid-request", "The request does not fit the schema", detail, request_id_of(request), errors
     )

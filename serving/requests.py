@@ -13,6 +13,15 @@ from serving.settings import MAX_EVENTS, MAX_K
 DEFAULT_K = 10
 
 
+def _text(value: str) -> str:
+    """The text, if it can be written as UTF-8: JSON can name half of a surrogate pair, which cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair, which is no character") from None
+    return value
+
+
 def _id(value: str) -> str:
     try:
         return check_id(value, "the id")
@@ -20,7 +29,8 @@ def _id(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
-Id = Annotated[str, AfterValidator(_id), Field(description="1 to 512 UTF-8 bytes")]
+Text = Annotated[str, AfterValidator(_text)]
+Id = Annotated[Text, AfterValidator(_id), Field(description="1 to 512 UTF-8 bytes")]
 K = Annotated[int, Field(ge=1, le=MAX_K, description="how many videos to return at most")]
 Instant = Annotated[AwareDatetime, Field(strict=False, description="ISO 8601 with a time zone")]
 EventName = Literal["impression", "play", "like", "share", "follow", "skip", "dislike"]
@@ -47,12 +57,12 @@ class RequestContext(Strict):
     """What the product knows of the request."""
 
     utc_offset_min: Annotated[int, Field(ge=-840, le=840, description="user's clock minus UTC, minutes")] = 0
-    device: Annotated[str, Field(max_length=64)] | None = None
+    device: Annotated[Text, Field(max_length=64)] | None = None
     country: Annotated[str, Field(pattern="^[A-Za-z]{2}$", description="ISO 3166")] | None = None
     age: (
         Annotated[int, Field(ge=0, le=150, description="years; unknown means no age limit is applied")] | None
     ) = None
-    surface: Annotated[str, Field(max_length=64)] | None = None
+    surface: Annotated[Text, Field(max_length=64)] | None = None
 
 
 class RecommendationRequest(Strict):
@@ -79,9 +89,9 @@ class Event(Strict):
     event_id: Annotated[Id, Field(description="sent twice, it counts once")] | None = None
     ts: Annotated[Instant, Field(description="when it happened; now where absent")] | None = None
     watch_s: WatchS | None = None
-    request_id: Annotated[str, Field(max_length=64, description="of the slate it was in")] | None = None
+    request_id: Annotated[Text, Field(max_length=64, description="of the slate it was in")] | None = None
     position: Annotated[int, Field(ge=0, le=100_000, description="place in the slate, from 0")] | None = None
-    surface: Annotated[str, Field(max_length=64)] | None = None
+    surface: Annotated[Text, Field(max_length=64)] | None = None
 
 
 class EventsRequest(Strict):
@@ -94,5 +104,5 @@ class EventsRequest(Strict):
 class SearchRequest(Strict):
     """Videos for words."""
 
-    text: Annotated[str, Field(min_length=1, max_length=1000)]
+    text: Annotated[Text, Field(min_length=1, max_length=1000)]
     k: K = DEFAULT_K

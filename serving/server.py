@@ -20,9 +20,9 @@ from multiprocessing.synchronize import Event as ProcessEvent
 from typing import Final
 
 import uvicorn
-from features.redis_server import open_redis
 
 from features.errors import BadInput, RecError
+from features.redis_server import open_redis
 from features.workspace import open_workspace
 from serving.app import create_app
 from serving.settings import ServeSettings

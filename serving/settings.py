@@ -35,7 +35,7 @@ class ServeSettings:
     """Requests of a pool that may wait for a thread before the next is turned away with 503, >= 0."""
     budget_ms: float = 50.0
     """Time for one slate, ms, > 0; once spent, popular videos are served."""
-    store_timeout_ms: float = 25.0
+    store_timeout_ms: float = 100.0
     """Time for one Redis round trip, ms, > 0."""
     candidates: int = 300
     """Videos that are retrieved and scored, 1 to 10000."""

@@ -30,6 +30,9 @@ HELD_OUT_DAYS: Final = 3
 CARRIES: Final = 0.3
 """A video carries a topic from this share of its mixture on."""
 
+APPEAL_STRATA: Final = 8
+"""So many videos that follow one another hold one video of each eighth of appeal."""
+
 BROKEN_KINDS: Final = ("zero", "truncated", "random")
 
 Doubles = npt.NDArray[np.float64]
@@ -180,10 +183,9 @@ def _make_videos(world: World) -> Videos:
     topic = np.where(rng.random(n) < 0.85, creator % len(TOPICS), rng.integers(0, len(TOPICS), n))
     pace = np.clip(creator_pace[creator] + rng.normal(0, 0.12, n), 0, 1)
     mixture = _mixtures(topic, rng)
-    # Evenly spread quantiles: how far the hits stand out is then alike for every seed.
-    appeal = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])[rng.permutation(n)]
     duration_s = np.round(rng.uniform(4, 6, n) * 4) / 4
     published_day = _published(world, rng)
+    appeal = _appeal(published_day, rng)
     text_topic = _planted(topic, world.wrong_title, world.stream("wrong title"))
     untitled = world.stream("missing title").random(n) < world.missing_title
     titles, tags = _texts(mixture, topic, text_topic, pace, world.stream("titles"))
@@ -220,6 +222,22 @@ def _published(world: World, rng: np.random.Generator) -> Doubles:
     n = world.n_videos
     fresh = rng.random(n) < 0.5
     return np.where(fresh, rng.uniform(0, world.cut_day - 1, n), rng.uniform(-60, 0, n))
+
+
+def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
+    """Quantiles of a normal, spread evenly over time: hits come at a steady pace in every world.
+
+    Without that, popularity is a good ranker in those worlds where a great hit happens to come late.
+    """
+    n = len(published_day)
+    blocks = -(-n // APPEAL_STRATA)
+    strata = np.concatenate([rng.permutation(APPEAL_STRATA) for _ in range(blocks)])[:n]
+    within = (np.concatenate([rng.permutation(blocks) for _ in range(APPEAL_STRATA)])[:n] + 0.5) / blocks
+    appeal = np.empty(n)
+    appeal[np.argsort(published_day, kind="stable")] = [
+        NormalDist().inv_cdf(float(q)) for q in (strata + within) / APPEAL_STRATA
+    ]
+    return appeal
 
 
 def _planted(topic: Ints, share: float, rng: np.random.Generator) -> Ints:

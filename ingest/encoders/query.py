@@ -36,7 +36,7 @@ class QueryEncoder:
         fitted = load_projector(directory)
         if fitted.encoder_version != found.encoder_version:
             raise VersionMismatch(
-                f"{directory} has heads on {found.encoder_version}, but a projector of {fitted.encoder_version}"
+                f"{directory} has heads on {found.encoder_version}, a projector of {fitted.encoder_version}"
             )
         return QueryEncoder(found, fitted)
 

@@ -1,0 +1,201 @@
+"""From raw descriptors to embeddings, each row written once.
+
+Everything that names videos is committed at the end of a run, in an order that a later run can repeat: ids,
+thumbnails, embeddings, and last the stamps by which the next run knows that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from features.catalogue import register
+from features.contracts import VECTOR, Floats
+from features.tables import Table, write_durably
+from features.workspace import Workspace
+from ingest.descriptors import DESCRIBED
+from ingest.encoders.projector import load_projector
+from ingest.encoders.protocol import Encoder, Projector
+from ingest.encoders.query import encoder_directory
+
+log = logging.getLogger(__name__)
+
+WORDS: Final = ("title", "description", "tags")
+"""Columns that the text descriptor reads."""
+
+REFIT_GROWTH: Final = 4.0
+"""A corpus that has grown so many times since its statistics were fitted gets new ones, and a new version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the end of a run committed."""
+
+    encoder_version: str | None
+    """None where nothing has ever been embedded."""
+    video_ids: frozenset[str]
+    """Videos with a new row."""
+
+
+def commit_embeddings(
+    workspace: Workspace, table: Table, files: pl.DataFrame, encoder: Encoder, *, refit: bool = False
+) -> Written:
+    """Rows of embeddings for every described file that lacks one or has changed, and all that goes with them.
+
+    Args:
+        workspace: where to write.
+        table: descriptors of all contents.
+        files: the readable listing with its stamps.
+        encoder: fits the statistics where there are none, or too few.
+        refit: fit new statistics, which makes a new encoder version.
+    """
+    facts = table.read(["content_hash", "duration_s"]).unique("content_hash", keep="last")
+    ready = files.join(facts, on="content_hash", how="inner", maintain_order="left")
+    if not facts.height or not (ready.height or workspace.encoder_versions()):
+        return Written(None, frozenset())
+    before = workspace.catalogue.read()
+    videos = _with_words(ready, before)
+    projector, is_new = _projector(workspace, table, videos, before, encoder, refit=refit)
+    target = workspace.embeddings(projector.encoder_version)
+    due = _due(videos, before, target, facts if is_new else facts.clear())
+    if due.height:
+        catalogue = register(workspace, due.select("video_id", "uri"))
+        due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
+        rows = table.scan().join(due.lazy().select("content_hash"), on="content_hash", how="semi").collect()
+        rows = rows.unique("content_hash", keep="last")
+        _write_thumbnails(workspace, due, rows)
+        _write_rows(target, _embedding_rows(due, rows, projector, encoder), table)
+        log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
+    if ready.height:
+        register(workspace, ready)
+    return Written(projector.encoder_version, frozenset(due["video_id"]))
+
+
+def _with_words(ready: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
+    """The files with the words they will have: the listing's, else the catalogue's."""
+    old = catalogue.select("video_id", *WORDS)
+    joined = ready.join(old, on="video_id", how="left", suffix="_old", maintain_order="left")
+    changed = [(pl.coalesce(w, f"{w}_old").ne_missing(pl.col(f"{w}_old"))) for w in WORDS]
+    return joined.with_columns(
+        pl.any_horizontal(changed).alias("new_words"), *(pl.coalesce(w, f"{w}_old").alias(w) for w in WORDS)
+    ).drop(f"{w}_old" for w in WORDS)
+
+
+def _due(videos: pl.DataFrame, catalogue: pl.DataFrame, target: Table, others: pl.DataFrame) -> pl.DataFrame:
+    """Videos without a row, with new bytes or new words; and unlisted ones with one of the other contents."""
+    old = catalogue.select("video_id", pl.col("content_hash").alias("old_hash"))
+    has = target.read(["video_id"]).with_columns(has_row=pl.lit(True))
+    state = videos.join(old, on="video_id", how="left", maintain_order="left").join(
+        has, on="video_id", how="left", maintain_order="left"
+    )
+    new_bytes = pl.col("content_hash").ne_missing(pl.col("old_hash"))
+    due = state.filter(pl.col("has_row").is_null() | new_bytes | pl.col("new_words"))
+    columns = ("video_id", "uri", "content_hash", *WORDS)
+    unlisted = catalogue.join(videos, on="video_id", how="anti").join(others, on="content_hash", how="semi")
+    return pl.concat([due.select(columns), unlisted.select(columns)])
+
+
+def _projector(
+    workspace: Workspace,
+    table: Table,
+    videos: pl.DataFrame,
+    catalogue: pl.DataFrame,
+    encoder: Encoder,
+    *,
+    refit: bool,
+) -> tuple[Projector, bool]:
+    """The newest projector of these descriptors, or a newly fitted one; and whether it is new."""
+    contents = table.snapshot().rows
+    for version in reversed(workspace.encoder_versions()):
+        meta = workspace.embeddings(version).snapshot().meta
+        if refit or meta.get("descriptors") != table.name:
+            continue
+        projector = load_projector(encoder_directory(workspace, version))
+        if contents < REFIT_GROWTH * meta["fitted_on"] and not _lacks(projector, table, videos):
+            return projector, False
+        break
+    return _fit(workspace, table, videos, catalogue, encoder), True
+
+
+def _lacks(projector: Projector, table: Table, videos: pl.DataFrame) -> bool:
+    """True where there is a modality that no video had when the statistics were fitted."""
+    counts = table.scan().select(pl.col(m).count() for m in DESCRIBED).collect().row(0, named=True)
+    words = videos.select(pl.any_horizontal(pl.col(w).is_not_null() for w in WORDS).any()).item()
+    present = {m for m in DESCRIBED if counts[m]} | ({"text"} if words else set())
+    return bool(present - set(projector.dims))
+
+
+def _fit(
+    workspace: Workspace, table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame, encoder: Encoder
+) -> Projector:
+    """Statistics of all contents, in an order that does not depend on which worker was faster."""
+    rows = table.read(["content_hash", *DESCRIBED]).unique("content_hash").sort("content_hash")
+    raw = {m: _stack(rows[m]) for m in DESCRIBED}
+    known = catalogue.join(videos, on="video_id", how="anti").select("video_id", *WORDS)
+    words = pl.concat([videos.select("video_id", *WORDS), known]).sort("video_id")
+    _, texts = _describe_words(words, encoder)
+    projector = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
+    projector.save(encoder_directory(workspace, projector.encoder_version))
+    return projector
+
+
+def _describe_words(words: pl.DataFrame, encoder: Encoder) -> tuple[list[int], Floats]:
+    """Rows that have words, and their raw descriptors (n, D)."""
+    found = [encoder.describe_text(*row) for row in words.select(WORDS).iter_rows()]
+    at = [place for place, raw in enumerate(found) if raw is not None]
+    return at, np.stack([raw for raw in found if raw is not None]) if at else np.zeros((0, 0), np.float32)
+
+
+def _stack(vectors: pl.Series) -> Floats:
+    """The lists that are not null, float32, (n, D)."""
+    present = vectors.drop_nulls()
+    if not len(present):
+        return np.zeros((0, 0), np.float32)
+    width = len(present[0])
+    flat: Floats = present.explode().to_numpy().astype(np.float32).reshape(-1, width)
+    return flat
+
+
+def _embedding_rows(
+    due: pl.DataFrame, rows: pl.DataFrame, projector: Projector, encoder: Encoder
+) -> pl.DataFrame:
+    joined = due.join(rows.drop("thumbnail"), on="content_hash", how="left", maintain_order="left")
+    vectors = [_project(joined[m], m, projector) for m in DESCRIBED]
+    at, texts = _describe_words(joined, encoder)
+    vectors.append(_place("text", len(joined), at, projector.project("text", texts) if at else texts))
+    return joined.drop(*DESCRIBED, *WORDS).hstack(vectors)
+
+
+def _project(raw: pl.Series, modality: str, projector: Projector) -> pl.Series:
+    at = raw.is_not_null().arg_true().to_list()
+    return _place(modality, len(raw), at, projector.project(modality, _stack(raw)) if at else _stack(raw))
+
+
+def _place(name: str, n: int, at: list[int], vectors: Floats) -> pl.Series:
+    """A column of n lists: the vectors at their rows, null elsewhere and where a vector is zero."""
+    column: list[Floats | None] = [None] * n
+    for row, vector in zip(at, vectors, strict=True):
+        column[row] = vector if vector.any() else None
+    return pl.Series(name, [None if v is None else v.tolist() for v in column], dtype=VECTOR)
+
+
+def _write_rows(target: Table, rows: pl.DataFrame, descriptors: Table) -> None:
+    """Appends, or puts the table's rows anew where one of these videos has a row already."""
+    before = target.snapshot()
+    meta = {"fitted_on": descriptors.snapshot().rows, **before.meta, "descriptors": descriptors.name}
+    kept = target.read().join(rows, on="video_key", how="anti", maintain_order="left")
+    if len(kept) == before.rows:
+        target.append(rows, meta=meta)
+    else:
+        columns = [c.name for c in target.columns if c.name in rows.columns]
+        target.replace(pl.concat([kept, rows.select(columns)], how="diagonal_relaxed"), meta=meta)
+
+
+def _write_thumbnails(workspace: Workspace, due: pl.DataFrame, rows: pl.DataFrame) -> None:
+    pictures = dict(rows.select("content_hash", "thumbnail").iter_rows())
+    for key, content in due.select("video_key", "content_hash").iter_rows():
+        write_durably(workspace.thumbnail(key), pictures[content])

@@ -1,0 +1,137 @@
+"""What a file, a decoder or a kernel may do to a decoder child, and what its worker then says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest import wire
+from ingest.decode import Clip, DecodeSettings
+from ingest.decoder_child import ChildLimits
+from ingest.isolation import DecoderChild, DecodeFailure
+
+ClipMaker = Callable[..., Path]
+
+
+def signal_when_running(child: DecoderChild, number: int, delay_s: float = 0.0) -> threading.Thread:
+    """Sends the signal to the first process that the child has."""
+
+    def send() -> None:
+        while child.pid is None:
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        os.kill(child.pid, number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+def test_a_child_that_crashes_costs_a_retry_and_nothing_else(make_clip: ClipMaker) -> None:
+    with DecoderChild() as child:
+        killer = signal_when_running(child, signal.SIGSEGV)
+        clip = child.decode(make_clip(), DecodeSettings())
+        killer.join()
+        assert isinstance(clip, Clip)
+        assert clip.rung == "pyav", "the first rung is not tried again"
+        assert child.started == 2
+        assert child.decode(make_clip("next.mp4"), DecodeSettings()).rung == "decord"
+
+
+def test_a_crash_without_another_rung_names_its_signal(make_clip: ClipMaker) -> None:
+    with DecoderChild() as child:
+        killer = signal_when_running(child, signal.SIGSEGV)
+        failure = child.decode(make_clip(), DecodeSettings(rungs=("pyav",)))
+        killer.join()
+    assert isinstance(failure, DecodeFailure)
+    assert (failure.reason, failure.retryable) == ("crash", True)
+    assert "SIGSEGV" in failure.message
+
+
+def test_a_child_that_stands_still_is_replaced_at_its_deadline(make_clip: ClipMaker) -> None:
+    with DecoderChild(ChildLimits(probe_s=0.5)) as child:
+        assert isinstance(child.decode(make_clip(), DecodeSettings()), Clip)
+        os.kill(child.pid, signal.SIGSTOP)
+        started = time.monotonic()
+        failure = child.decode(make_clip("b.mp4"), DecodeSettings(rungs=("pyav",)))
+        assert isinstance(failure, DecodeFailure)
+        assert (failure.reason, failure.message) == ("timeout", "the probe took longer than 0.5 s")
+        assert time.monotonic() - started < 5
+        assert child.pid is None
+        assert isinstance(child.decode(make_clip("c.mp4"), DecodeSettings()), Clip)
+
+
+def test_a_program_that_sends_nonsense_is_not_believed(make_clip: ClipMaker) -> None:
+    header = json.dumps({"fields": {"kind": "clip"}, "arrays": [["frames", "uint8", [1 << 40]]]}).encode()
+    for content in (b"hello, I am no decoder", wire.LENGTH.pack(len(header)) + header, b""):
+        code = f"import sys, time; sys.stdout.buffer.write({content!r}); sys.stdout.flush(); sys.stdin.read(1)"
+        with DecoderChild(command=[sys.executable, "-c", code]) as child:
+            failure = child.decode(make_clip(), DecodeSettings(rungs=("pyav",)))
+            assert isinstance(failure, DecodeFailure)
+            assert failure.reason == "crash"
+
+
+def test_a_child_inherits_no_secret(make_clip: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    with DecoderChild() as child:
+        child.decode(make_clip(), DecodeSettings())
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+        handles = [os.readlink(f"/proc/{child.pid}/fd/{n}") for n in os.listdir(f"/proc/{child.pid}/fd")]
+    assert b"SECRET" not in environment
+    assert all(h.startswith(("pipe:", "/tmp/", "/dev/null")) for h in handles), handles
+
+
+def test_memory_is_limited_and_the_next_file_still_decodes(make_clip: ClipMaker) -> None:
+    big, small = make_clip("big.mp4", frames=3, size=(3840, 2160)), make_clip("small.mp4")
+    with DecoderChild(ChildLimits(memory_bytes=360 << 20)) as child:
+        failure = child.decode(big, DecodeSettings())
+        assert isinstance(failure, DecodeFailure)
+        assert failure.reason in ("limit", "crash", "corrupt"), failure
+        assert isinstance(child.decode(small, DecodeSettings()), Clip)
+
+
+def test_a_child_is_replaced_after_so_many_files_or_so_much_memory(make_clip: ClipMaker) -> None:
+    path = make_clip()
+    for limits in (ChildLimits(recycle_after=1), ChildLimits(recycle_bytes=1)):
+        with DecoderChild(limits) as child:
+            for _ in range(2):
+                assert isinstance(child.decode(path, DecodeSettings()), Clip)
+                assert child.pid is None
+            assert child.started == 2
+
+
+def test_a_child_ends_with_its_worker(make_clip: ClipMaker) -> None:
+    child = DecoderChild()
+    child.decode(make_clip(), DecodeSettings())
+    process = child._child.process
+    process.stdin.close()  # what the kernel does when a worker is killed
+    assert process.wait(10) == 0
+    child.close()
+
+
+def test_a_file_that_is_not_there_is_worth_another_try(tmp_path: Path) -> None:
+    with DecoderChild() as child:
+        for path in (tmp_path / "gone.mp4", tmp_path):
+            failure = child.decode(path, DecodeSettings())
+            assert isinstance(failure, DecodeFailure)
+            assert (failure.stage, failure.reason, failure.retryable) == ("probe", "unreadable", True)
+
+
+def test_a_message_comes_through_the_wire_as_it_was() -> None:
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "none": np.zeros((0, 4), np.uint8)}
+    stream = io.BytesIO(b"".join(wire.pack({"kind": "clip", "name": "ü"}, arrays)))
+    message = wire.unpack(stream.read)
+    assert message.fields == {"kind": "clip", "name": "ü"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(message.arrays[name], array)
+        assert message.arrays[name].dtype == array.dtype

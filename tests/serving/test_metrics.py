@@ -1,0 +1,44 @@
+"""Metrics: what is counted and timed comes out as Prometheus text that any scraper reads."""
+
+import re
+
+from serving.metrics import REQUESTS, SLATES, STAGE_SECONDS, Metrics
+
+LINE = re.compile(r'^[a-z_]+(\{[a-z_]+="([^"\\\n]|\\.)*"(,[a-z_]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$')
+
+
+def test_counters_add_up_per_label():
+    metrics = Metrics()
+    metrics.count(SLATES, "full")
+    metrics.count(SLATES, "full", by=2)
+    metrics.count(SLATES, "popular")
+    assert 'reelrank_slates_total{served_by="full"} 3' in metrics.text()
+    assert 'reelrank_slates_total{served_by="popular"} 1' in metrics.text()
+
+
+def test_a_histogram_is_cumulative_and_ends_in_its_count():
+    metrics = Metrics()
+    for seconds in (0.0004, 0.0015, 0.0015, 9.0):
+        metrics.observe(STAGE_SECONDS, seconds, "score")
+    text = metrics.text()
+    buckets = re.findall(r'reelrank_stage_seconds_bucket\{stage="score",le="([^"]+)"\} (\d+)', text)
+    counts = [int(count) for _, count in buckets]
+    assert buckets[0] == ("0.0005", "1")
+    assert buckets[-1] == ("+Inf", "4")
+    assert counts == sorted(counts)
+    assert counts[-2] == 3
+    assert 'reelrank_stage_seconds_count{stage="score"} 4' in text
+
+
+def test_a_time_on_a_bound_belongs_to_its_bucket():
+    metrics = Metrics()
+    metrics.observe(STAGE_SECONDS, 0.001, "score")
+    assert 'reelrank_stage_seconds_bucket{stage="score",le="0.001"} 1' in metrics.text()
+
+
+def test_every_line_is_well_formed_whatever_the_labels_hold():
+    metrics = Metrics()
+    metrics.count(REQUESTS, 'a "quoted"\\ path\n', "200")
+    lines = [line for line in metrics.text().splitlines() if not line.startswith("#")]
+    assert len(lines) == 1
+    assert LINE.match(lines[0]), lines[0]
