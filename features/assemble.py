@@ -128,7 +128,7 @@ def _taste(vectors: Floats, rows: npt.NDArray[np.int32]) -> Floats:
     weights = np.zeros(len(rows), np.float32)
     if not vectors.shape[1]:
         return total
-    for place in range(rows.shape[1]):
+    for place in range(int((rows >= 0).sum(axis=1).max(initial=0))):  # the rest is padding and adds 0
         row = rows[:, place]
         theirs = vectors[row]  # (n, d)
         counted = (row >= 0) & (theirs != 0).any(axis=1)

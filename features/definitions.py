@@ -104,17 +104,12 @@ def user_skip_share(requests: Requests) -> Floats:
 
 
 def user_watch_share(requests: Requests) -> Floats:
-    """Mean watched share of the newest `TASTE_EVENTS` events with a known one, added newest first."""
-    total = np.zeros(len(requests.rows), np.float32)
-    known = np.zeros(len(requests.rows), np.int64)
-    for place in range(min(TASTE_EVENTS, requests.event_rows.shape[1])):
-        rows = requests.event_rows[:, place]
-        duration = np.where(rows >= 0, requests.videos.duration_s[rows], np.float32(np.nan))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.minimum(requests.histories.watch_s[:, place] / duration, np.float32(1.5))
-        known += np.isfinite(share)
-        total += np.where(np.isfinite(share), share, np.float32(0))
-    return _ratio(total, known)
+    """Mean watched share of the newest `TASTE_EVENTS` events, of those with a known one."""
+    rows = requests.event_rows[:, :TASTE_EVENTS]
+    duration = np.where(rows >= 0, requests.videos.duration_s[rows], np.float32(np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.minimum(requests.histories.watch_s[:, :TASTE_EVENTS] / duration, np.float32(1.5))
+    return _mean_of_known(share)
 
 
 def user_idle_days(requests: Requests) -> Floats:
@@ -201,22 +196,17 @@ def pair_creator_affinity(requests: Requests) -> Floats:
 
 
 def pair_duration_gap(requests: Requests) -> Floats:
-    """Distance of log durations between the candidate and the mean of the liked videos, newest first."""
-    logs = np.log(np.where(requests.videos.duration_s > 0, requests.videos.duration_s, np.float32(np.nan)))
-    total = np.zeros(len(requests.rows), np.float32)
-    known = np.zeros(len(requests.rows), np.int64)
-    for place in range(TASTE_EVENTS):
-        row = requests.liked_rows[:, place]
-        value = np.where(row >= 0, logs[row], np.float32(np.nan))
-        known += np.isfinite(value)
-        total += np.where(np.isfinite(value), value, np.float32(0))
-    return np.abs(logs[requests.rows] - _ratio(total, known)[:, None])
+    """Distance of log durations between the candidate and the mean of the liked videos."""
+    rows = requests.liked_rows
+    liked = np.where(rows >= 0, requests.videos.duration_s[rows], np.float32(np.nan))
+    theirs = _log_positive(requests.videos.duration_s[requests.rows])
+    return np.asarray(np.abs(theirs - _mean_of_known(_log_positive(liked))[:, None]))
 
 
 def pair_times_met(requests: Requests) -> Floats:
     """log1p of how often the candidate stands in the history."""
     met = np.zeros(requests.rows.shape, np.int64)
-    for place in range(requests.event_rows.shape[1]):
+    for place in range(int(requests.histories.lengths.max(initial=0))):
         met += requests.rows == requests.event_rows[:, place, None]
     return np.log1p(met.astype(np.float32))
 
@@ -246,6 +236,18 @@ def _log_days(now_ms: Int64s, then_ms: Int64s) -> Floats:
 def _ratio(hits: npt.NDArray[Any], trials: npt.NDArray[Any]) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(trials > 0, hits.astype(np.float32) / trials.astype(np.float32), np.float32(np.nan))
+
+
+def _mean_of_known(values: Floats) -> Floats:
+    """Mean of each row's finite values among at most `TASTE_EVENTS`, (n,); NaN where there is none."""
+    wide = np.full((len(values), TASTE_EVENTS), np.nan, np.float32)  # one width, so one order of additions
+    wide[:, : values.shape[1]] = values
+    known = np.isfinite(wide)
+    return _ratio(np.where(known, wide, np.float32(0)).sum(axis=1), known.sum(axis=1))
+
+
+def _log_positive(values: Floats) -> Floats:
+    return np.log(np.where(values > 0, values, np.float32(np.nan)))
 
 
 def _vectors(videos: VideoTable, space: str) -> Floats:

@@ -123,7 +123,7 @@ def _unit(values: pl.Series, size: int, refused: Counter[str]) -> pl.Series:
     there: npt.NDArray[np.bool_] = values.is_not_null().to_numpy()
     if not size or not there.any():
         return pl.Series(values.name, [None] * len(values), dtype=VECTOR)
-    flat = values.drop_nulls().explode(empty_as_null=False, keep_nulls=False).to_numpy().reshape(-1, size)
+    flat = values.drop_nulls().explode().to_numpy().reshape(-1, size)
     vectors = np.zeros((len(values), size), np.float64)
     vectors[there] = flat
     lengths = np.sqrt((vectors * vectors).sum(axis=1))

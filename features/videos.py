@@ -57,7 +57,7 @@ def _vectors(keys: Int64s, frame: pl.DataFrame | None, column: str) -> Floats:
         raise BadInput(
             f"{column} vectors have lengths {sorted(sizes)}; all of one encoder or space must be alike"
         )
-    flat = present[column].explode(empty_as_null=False, keep_nulls=False).to_numpy()
+    flat = present[column].explode().to_numpy()
     out = np.zeros((len(keys), int(sizes[0])), np.float32)
     out[np.searchsorted(keys, present["video_key"].to_numpy())] = flat.reshape(len(present), -1)
     return out

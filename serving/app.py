@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 from fastapi import FastAPI
-from features.redis_server import open_redis
 from starlette.concurrency import run_in_threadpool
 
-from features.store import Store
+from features.redis_server import open_redis
 from serving import api, pages
 from serving.gate import Gate
-from serving.live import Live, watching
+from serving.live import Live, open_live, watching
 from serving.metrics import Metrics
 from serving.problems import install_problems
 from serving.settings import ServeSettings
@@ -21,26 +21,23 @@ from serving.settings import ServeSettings
 API_VERSION: Final = "1"
 
 
-def create_app(settings: ServeSettings) -> FastAPI:
+def create_app(settings: ServeSettings, live: Live | None = None) -> FastAPI:
     """The API and the Studio of one worker.
 
-    With `settings.redis_url` the app starts whether or not that Redis answers; without it the app brings a
-    private one for its lifetime. Starting raises NotFound where no bundle is published.
+    Args:
+        settings: of the server.
+        live: the worker's state, opened already; the app closes it. Without it the app opens one when it
+            starts, and brings a private Redis where the settings name none; a named one need not answer.
     """
-    metrics = Metrics()
+    metrics = live.metrics if live else Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with contextlib.ExitStack() as stack:
-            url = settings.redis_url
-            if url is None:
-                private = open_redis(None, settings.workspace / "redis")
-                url = await run_in_threadpool(stack.enter_context, private)
-            store = Store.connect(url, settings.namespace, settings.store_timeout_ms / 1e3)
-            live = await run_in_threadpool(Live, settings, store, metrics)
-            stack.callback(live.close)
-            app.state.live = live
-            async with watching(live):
+            opened = live or await run_in_threadpool(_open, settings, metrics, stack)
+            stack.callback(opened.close)
+            app.state.live = opened
+            async with watching(opened):
                 yield
             del app.state.live
 
@@ -58,3 +55,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
     install_problems(app)
     app.add_middleware(Gate, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     return app
+
+
+def _open(settings: ServeSettings, metrics: Metrics, stack: contextlib.ExitStack) -> Live:
+    url = settings.redis_url or stack.enter_context(open_redis(None, settings.workspace / "redis"))
+    return open_live(replace(settings, redis_url=url), metrics)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from features.errors import NotFound, RecError
+from features.errors import BadInput, NotFound, RecError
 from features.store import Store
 from features.workspace import Workspace, open_workspace
 from serving.degrade import Breaker
@@ -81,6 +81,18 @@ class Live:
         self.slates.close()
         self.pages.close()
         self.store.close()
+
+
+def open_live(settings: ServeSettings, metrics: Metrics) -> Live:
+    """The state of a worker on the Redis that the settings name, whether or not that answers.
+
+    Raises:
+        RecError: there is no such bundle, or it does not load.
+    """
+    if settings.redis_url is None:
+        raise BadInput("a worker needs redis_url; `run_server` starts a private Redis and names it")
+    store = Store.connect(settings.redis_url, settings.namespace, settings.store_timeout_ms / 1e3)
+    return Live(settings, store, metrics)
 
 
 @contextlib.asynccontextmanager

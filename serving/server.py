@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from features.errors import BadInput, RecError
 from features.redis_server import open_redis
 from features.workspace import open_workspace
 from serving.app import create_app
+from serving.live import open_live
+from serving.metrics import Metrics
 from serving.settings import ServeSettings
 from serving.upkeep import keeping_store
 
@@ -48,7 +51,8 @@ def run_server(settings: ServeSettings, announce: Callable[[str], None] | None =
 
     Raises:
         BadInput: nothing is published, the port is in use, or Redis does not answer.
-        WorkerFailed: a worker ended before it was ready.
+        VersionMismatch: the bundle was built by another version.
+        WorkerFailed: every worker ended before it was ready.
     """
     workspace = open_workspace(settings.workspace)
     bundle = settings.bundle or workspace.current_bundle()
@@ -113,21 +117,27 @@ class _Server(uvicorn.Server):
 
 
 def _serve(settings: ServeSettings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    app = create_app(settings, open_live(settings, Metrics()))
     config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S,
-        server_header=False, lifespan="on",
-    )  # fmt: skip
-    server = _Server(config, ready)
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE_S,
+    )
     with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
-    if not server.started:
-        raise WorkerFailed("the server ended before it was ready; the log above says why")
+        _Server(config, ready).run(sockets=[listener])
 
 
 def _worker(settings: ServeSettings, listener: socket.socket, ready: ProcessEvent) -> None:
     """Body of a spawned worker."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    _serve(settings, listener, ready.set)
+    try:
+        _serve(settings, listener, ready.set)
+    except RecError as error:
+        log.error("worker cannot serve: %s", error)
+        sys.exit(1)
 
 
 def _supervise(

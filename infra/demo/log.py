@@ -24,7 +24,7 @@ from infra.demo.world import START_MS, Doubles, Flags, Ints, World
 
 POLICY: Final = "popular-softmax-eps10"
 EPSILON: Final = 0.1
-POLICY_WEIGHT: Final = 1.0
+POLICY_WEIGHT: Final = 1.3
 HALF_LIFE_DAYS: Final = 4.0
 FRESH_BONUS: Final = 2.0
 FRESH_DAYS: Final = 3.0

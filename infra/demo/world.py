@@ -30,8 +30,11 @@ HELD_OUT_DAYS: Final = 3
 CARRIES: Final = 0.3
 """A video carries a topic from this share of its mixture on."""
 
-APPEAL_STRATA: Final = 8
-"""So many videos that follow one another hold one video of each eighth of appeal."""
+APPEAL_STRATA: Final = 12
+"""So many videos that follow one another hold one of each twelfth of the range of appeal."""
+
+APPEAL_CAP: Final = 2.0
+"""Bound of appeal: no single video carries a world."""
 
 BROKEN_KINDS: Final = ("zero", "truncated", "random")
 
@@ -65,7 +68,7 @@ class Videos:
     pace: Doubles
     """Speed of motion and beat, 0 slow to 1 fast, (n,)."""
     appeal: Doubles
-    """What everybody likes or dislikes in it, standard normal, (n,)."""
+    """What everybody likes or dislikes in it, about normal, within 2, (n,)."""
     duration_s: Doubles
     """Seconds, (n,), 4 to 6."""
     published_day: Doubles
@@ -225,7 +228,7 @@ def _published(world: World, rng: np.random.Generator) -> Doubles:
 
 
 def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
-    """Quantiles of a normal, spread evenly over time: hits come at a steady pace in every world.
+    """Quantiles of a bounded normal, spread evenly over time: hits come at a steady pace in every world.
 
     Without that, popularity is a good ranker in those worlds where a great hit happens to come late.
     """
@@ -235,7 +238,7 @@ def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
     within = (np.concatenate([rng.permutation(blocks) for _ in range(APPEAL_STRATA)])[:n] + 0.5) / blocks
     appeal = np.empty(n)
     appeal[np.argsort(published_day, kind="stable")] = [
-        NormalDist().inv_cdf(float(q)) for q in (strata + within) / APPEAL_STRATA
+        APPEAL_CAP * np.tanh(NormalDist().inv_cdf(float(q)) / APPEAL_CAP) for q in (strata + within) / APPEAL_STRATA
     ]
     return appeal
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from features.contracts import MODALITIES
 from features.errors import BadInput, NotFound
 from features.workspace import Workspace
+from ranker.bundle import COMPONENTS
 
 CURRENT: Final = "current"
 BASELINES: Final = ("popular", "recent", "random")
-COMPONENTS: Final = (*MODALITIES, "trees", "two_tower", "item_item", "content", "popular", "fresh")
-"""What a bundle can do without; a dash may stand for the underscore."""
 
 LONGEST_NAME: Final = 40
 

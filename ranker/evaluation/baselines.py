@@ -54,7 +54,7 @@ def first_unseen(order: Int64s, seen: KeySets, k: int) -> Int64s:
     depth = min(len(order), k + int(seen.sizes.max(initial=0)))
     batch = max(1, CELLS // max(depth, 1))
     parts = [
-        _unseen(np.broadcast_to(order[:depth], (stop - start, depth)), seen.part(start, stop), k)
+        drop_seen(np.broadcast_to(order[:depth], (stop - start, depth)), seen.part(start, stop), k)
         for start, stop in _batches(len(seen), batch)
     ]
     return np.concatenate([np.zeros((0, k), np.int64), *parts])
@@ -72,7 +72,7 @@ def random_unseen(keys: Int64s, seen: KeySets, k: int, seed: int, progress: Call
             some = np.take_along_axis(some, np.take_along_axis(draws, some, 1).argsort(axis=1), 1)
         else:
             some = draws.argsort(axis=1)
-        parts.append(_unseen(keys[some], seen.part(start, stop), k))
+        parts.append(drop_seen(keys[some], seen.part(start, stop), k))
         progress(stop)
     return np.concatenate(parts)
 
@@ -90,7 +90,8 @@ def seen_before(log: EventLog, user_codes: Int64s) -> KeySets:
     return KeySets.of([of(int(code)) for code in user_codes])
 
 
-def _unseen(candidates: Int64s, seen: KeySets, k: int) -> Int64s:
+def drop_seen(candidates: Int64s, seen: KeySets, k: int) -> Int64s:
+    """The first k of each user's candidates (u, c) that are not in `seen`, (u, k); NO_KEY where there are fewer."""
     known = find_hits(candidates, seen)
     at = np.argsort(known, axis=1, kind="stable")[:, :k]  # unseen ones first, in their order
     kept = np.take_along_axis(candidates, at, 1)

@@ -72,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Numbers to pixels; `log` spaces shares of change by their ratio, so that halving and doubling look alike."""
+    """Numbers to pixels; `log` spaces changes by their ratio, so that halving and doubling look alike."""
 
     low: float
     high: float
@@ -213,7 +213,8 @@ def mark(series: int, x: float, y: float, colour: str | None = None) -> str:
         "M-5.2,-1.7H-1.7V-5.2H1.7V-1.7H5.2V1.7H1.7V5.2H-1.7V1.7H-5.2Z",
     )
     shape = shapes[series % len(shapes)]
-    return f'<path d="{shape}" transform="translate({x:.1f},{y:.1f})" fill="{fill}" stroke="#fff" stroke-width="1"/>'
+    where = f'transform="translate({x:.1f},{y:.1f})"'
+    return f'<path d="{shape}" {where} fill="{fill}" stroke="#fff" stroke-width="1"/>'
 
 
 def swatch(series: int) -> str:
@@ -294,13 +295,14 @@ def fit(text: str, pixels: float) -> str:
 
 def _svg(width: float, height: float, label: str, body: str) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" width="{width:.0f}" '
-        f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">{body}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
+        f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">{body}</svg>'
     )
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, thick: float = 1.0) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{thick:g}"/>'
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{thick:g}"/>'
 
 
 def _text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ranker.evaluation.metrics import LABELS, METRICS
-from ranker.evaluation.verdict import percent
+from ranker.evaluation.words import percent
 
 
 def to_markdown(content: dict[str, Any]) -> str:
@@ -14,8 +14,8 @@ def to_markdown(content: dict[str, Any]) -> str:
     parts = [
         f"# Offline A/B: {_plain(content['name'])}",
         f"**{_plain(content['verdict']['sentence'])}**",
-        f"{data['users']:,} users, {data['relevant']:,} liked videos, catalogue of {data['videos']:,}; held out: "
-        f"{data['holdout']['words']}.",
+        f"{data['users']:,} users, {data['relevant']:,} liked videos, catalogue of {data['videos']:,}; "
+        f"held out: {data['holdout']['words']}.",
         "\n".join(f"- {_plain(warning['text'])}" for warning in content["warnings"]),
         _table(
             ["Metric", *(arm["name"] for arm in content["arms"])],

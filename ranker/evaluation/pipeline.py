@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,21 +9,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from features.contracts import MODALITIES, Int64s
 from features.errors import BadInput
 from features.workspace import Workspace
 from ranker.bundle import load_bundle
-from ranker.evaluation import spread
-from ranker.evaluation.arms import CURRENT, Arm, check_arms, resolve_bundle
-from ranker.evaluation.compare import PRIMARY, Ablation, Comparison, ablations, compare
+from ranker.evaluation.arms import Arm, check_arms, resolve_bundle
+from ranker.evaluation.compare import PRIMARY, ablations, compare
+from ranker.evaluation.content import (
+    ablation_of,
+    arm_of,
+    by_day,
+    by_history,
+    cold_videos,
+    data_of,
+    describe,
+    inputs_of,
+    lifts_of,
+)
 from ranker.evaluation.examples import draw_users, examples_of
-from ranker.evaluation.metrics import METRICS, Doubles, KeySets, judge, measure, ndcg, recall
+from ranker.evaluation.metrics import KeySets, judge, measure
 from ranker.evaluation.report import write_report
 from ranker.evaluation.slates import Slates, rank_arm
-from ranker.evaluation.slices import HISTORY_SLICES, cold_keys, days_of, history_sizes, history_slices
-from ranker.evaluation.statistics import LEVEL, RESAMPLES, Estimate, detectable_effect, mean_interval
+from ranker.evaluation.slices import history_sizes
+from ranker.evaluation.statistics import LEVEL, RESAMPLES
 from ranker.evaluation.verdict import decide, warnings_of
 from ranker.splits import Holdout, Split, split
 
@@ -80,7 +85,7 @@ def evaluate(
     relevant = KeySets.of(parts.truth.relevant)
     if not len(relevant):
         raise BadInput(
-            f"no user liked a new video in the held-out part ({_describe(holdout)}); use an earlier cut"
+            f"no user liked a new video in the held-out part ({describe(holdout)}); use an earlier cut"
         )
     slates = _rank_all(arms, bundles, parts, k, seed, progress)
     compared = compare(arms, [measure(judge(slate.keys, relevant)) for slate in slates], seed)
@@ -96,17 +101,19 @@ def evaluate(
         "primary": PRIMARY,
         "verdict": asdict(decide(compared, k)),
         "warnings": warnings_of(compared, slates, tested, k, _notes(features, parts, bundles, holdout)),
-        "data": _data(parts, relevant, holdout, compared),
-        "arms": [_arm(i, compared, slates[i], parts, bundles.get(arm.bundle)) for i, arm in enumerate(arms)],
-        "lifts": _lifts(compared),
-        "ablations": [_ablation(one, compared) for one in tested],
-        "by_history": _by_history(compared, parts),
-        "by_day": _by_day(slates, relevant, parts, features, holdout),
-        "cold_videos": _cold_videos(slates, relevant, parts),
+        "data": data_of(parts, relevant, holdout, compared),
+        "arms": [
+            arm_of(i, compared, slates[i], parts, bundles.get(arm.bundle)) for i, arm in enumerate(arms)
+        ],
+        "lifts": lifts_of(compared),
+        "ablations": [ablation_of(one, compared) for one in tested],
+        "by_history": by_history(compared, parts),
+        "by_day": by_day(slates, relevant, parts, features, holdout),
+        "cold_videos": cold_videos(slates, relevant, parts),
         "examples": examples_of(
             draw_users(history_sizes(parts), seed), slates, relevant, parts, features.catalogue
         ),
-        "inputs": _inputs(workspace, features, bundles, arms, k, seed),
+        "inputs": inputs_of(workspace, features, bundles, arms, k, seed),
     }
     write_report(content, out_dir, workspace.thumbnail)
     log.info(
@@ -133,7 +140,7 @@ def _common_holdout(workspace: Workspace, bundles: dict[str, Bundle]) -> Holdout
         cuts = {name: _holdout_of(name, load_bundle(workspace.model(name)).manifest)}
     different = set(cuts.values())
     if len(different) > 1:
-        said = "; ".join(f"{name}: {_describe(cut)}" for name, cut in sorted(cuts.items()))
+        said = "; ".join(f"{name}: {describe(cut)}" for name, cut in sorted(cuts.items()))
         raise BadInput(
             f"the bundles held out different parts ({said}); train them with the same cut to compare them"
         )
@@ -145,15 +152,10 @@ def _holdout_of(name: str, manifest: dict[str, Any]) -> Holdout:
     holdout = Holdout(**said)
     if holdout.kind == "none":
         raise BadInput(
-            f"bundle {name} was trained on everything, so nothing is left to measure it on; train one with a holdout"
+            f"bundle {name} was trained on everything, so nothing is left to measure it on; "
+            "train one with a holdout"
         )
     return holdout
-
-
-def _describe(holdout: Holdout) -> str:
-    if holdout.kind == "time":
-        return f"events from {_day(holdout.until_ms)} on"
-    return f"the last {holdout.n} liked video(s) of each user"
 
 
 def _rank_all(
@@ -180,8 +182,8 @@ def _notes(features: FeatureSet, parts: Split, bundles: dict[str, Bundle], holdo
         lacking = int((bundle.videos.rows_of(features.videos.keys) < 0).sum())
         if lacking:
             notes.append(
-                f"Bundle {bundle.name} knows {lacking:,} videos less than the catalogue has now; what was liked among "
-                "them counts as missed."
+                f"Bundle {bundle.name} knows {lacking:,} videos less than the catalogue has now; what was "
+                "liked among them counts as missed."
             )
         built = bundle.manifest.get("feature_version")
         if built and built != features.feature_version:
@@ -200,169 +202,3 @@ def _notes(features: FeatureSet, parts: Split, bundles: dict[str, Bundle], holdo
             "came later; a time holdout has no such leak."
         )
     return notes
-
-
-def _data(parts: Split, relevant: KeySets, holdout: Holdout, compared: Comparison) -> dict[str, Any]:
-    sizes, cold = history_sizes(parts), cold_keys(parts)
-    effects = [detectable_effect(compared.differences(i, 0)) for i in range(1, len(compared.arms))]
-    known = [effect for effect in effects if effect is not None]
-    return {
-        "holdout": {**holdout.as_json(), "words": _describe(holdout)},
-        "users": len(relevant),
-        "relevant": len(relevant.keys),
-        "cold_users": int((sizes == 0).sum()),
-        "videos": len(parts.train.videos),
-        "cold_videos": len(cold),
-        "relevant_cold": int(np.isin(relevant.keys, cold).sum()),
-        "events_before": len(parts.train.log.video_keys),
-        "users_before": len(parts.train.log.user_ids),
-        "detectable": max(known) if known else None,
-    }
-
-
-def _arm(i: int, compared: Comparison, slate: Slates, parts: Split, bundle: Bundle | None) -> dict[str, Any]:
-    arm, videos = slate.arm, parts.train.videos
-    rows = videos.rows_of(slate.keys)
-    counts = spread.exposure_counts(rows, len(videos))
-    vectors = {
-        "joint": videos.joint,
-        **{name: videos.vectors[name] for name in MODALITIES if name in videos.vectors},
-    }
-    return {
-        "name": arm.name,
-        "kind": arm.kind,
-        "spec": arm.spec,
-        "bundle": bundle.name if bundle else None,
-        "without": sorted(arm.without),
-        "control": i == 0,
-        "metrics": {metric: asdict(compared.mean(i, metric)) for metric in METRICS},
-        "spread": {
-            "coverage": spread.coverage(counts),
-            "gini": spread.gini(counts),
-            "novelty_bits": spread.mean_or_none(
-                spread.novelty(rows, _audience(parts), len(parts.train.log.user_ids))
-            ),
-            "creator_concentration": spread.mean_or_none(spread.creator_concentration(rows, videos.creators)),
-            "diversity": {
-                name: spread.mean_or_none(spread.intra_list_diversity(rows, values))
-                for name, values in vectors.items()
-            },
-        },
-    }
-
-
-def _audience(parts: Split) -> Int64s:
-    """Users who met each video before the cut, (n_videos,)."""
-    history = parts.train.log
-    users = np.repeat(np.arange(len(history.user_ids)), np.diff(history.offsets))
-    rows = parts.train.videos.rows_of(history.video_keys)
-    pairs = np.unique(np.stack([users[rows >= 0], rows[rows >= 0]]), axis=1)
-    return np.bincount(pairs[1], minlength=len(parts.train.videos)).astype(np.int64)
-
-
-def _lifts(compared: Comparison) -> list[dict[str, Any]]:
-    others = range(1, len(compared.arms))
-    return [
-        {
-            "arm": compared.arms[i].name,
-            "control": compared.arms[0].name,
-            "metric": metric,
-            **asdict(compared.lift(i, 0, metric, len(others))),
-        }
-        for metric in METRICS
-        for i in others
-    ]
-
-
-def _ablation(one: Ablation, compared: Comparison) -> dict[str, Any]:
-    return {
-        "component": one.component,
-        "full": compared.arms[one.full].name,
-        "less": compared.arms[one.less].name,
-        "hurts": one.hurts,
-        **asdict(one.gain),
-    }
-
-
-def _by_history(compared: Comparison, parts: Split) -> dict[str, Any]:
-    slices = history_slices(history_sizes(parts))
-    values = compared.values[:, :, list(METRICS).index(PRIMARY)]
-    return {
-        "slices": [name for name, _, _ in HISTORY_SLICES],
-        "users": [int(who.sum()) for who in slices.values()],
-        "arms": {
-            arm.name: [_number(values[i, who]) for who in slices.values()]
-            for i, arm in enumerate(compared.arms)
-        },
-    }
-
-
-def _by_day(
-    slates: list[Slates], relevant: KeySets, parts: Split, features: FeatureSet, holdout: Holdout
-) -> dict[str, Any] | None:
-    """The primary metric against what was liked on each day; the slates are those of the cut. None without a day."""
-    if holdout.kind != "time":
-        return None
-    days = days_of(relevant, parts.truth, features)
-    found = np.unique(days[days >= 0])
-    if len(found) < 2:
-        return None
-    then = [relevant.only(days == day) for day in found]
-    return {
-        "days": [_day(int(day)) for day in found],
-        "users": [int((sets.sizes > 0).sum()) for sets in then],
-        "arms": {
-            slate.arm.name: [_number(ndcg(judge(slate.keys, sets))[sets.sizes > 0]) for sets in then]
-            for slate in slates
-        },
-    }
-
-
-def _cold_videos(slates: list[Slates], relevant: KeySets, parts: Split) -> dict[str, Any] | None:
-    """Recall of liked videos that nobody had met before the cut; None where none was liked."""
-    cold = relevant.only(np.isin(relevant.keys, cold_keys(parts)))
-    who = cold.sizes > 0
-    if not who.any():
-        return None
-    return {
-        "users": int(who.sum()),
-        "relevant": len(cold.keys),
-        "arms": {slate.arm.name: _number(recall(judge(slate.keys, cold))[who]) for slate in slates},
-    }
-
-
-def _number(values: Doubles) -> dict[str, Any] | None:
-    estimate: Estimate | None = mean_interval(values)
-    return None if estimate is None else asdict(estimate)
-
-
-def _inputs(
-    workspace: Workspace, features: FeatureSet, bundles: dict[str, Bundle], arms: list[Arm], k: int, seed: int
-) -> dict[str, Any]:
-    """What the numbers follow from, and one hash of it: same hash, same numbers."""
-    said = {
-        "interactions": workspace.interactions.snapshot().files,
-        "catalogue": workspace.catalogue.snapshot().files,
-        "bundles": {
-            (name if name == CURRENT else bundle.name): bundle.manifest
-            for name, bundle in sorted(bundles.items())
-        },
-        "arms": [(arm.name, arm.spec) for arm in arms],
-        "versions": [features.encoder_version, features.space_version, features.feature_version],
-        "k": k,
-        "seed": seed,
-        "resamples": RESAMPLES,
-    }
-    digest = hashlib.blake2b(json.dumps(said, sort_keys=True, default=str).encode(), digest_size=16)
-    return {
-        "hash": digest.hexdigest(),
-        "bundles": sorted({bundle.name for bundle in bundles.values()}),
-        "encoder_version": features.encoder_version,
-        "space_version": features.space_version,
-        "feature_version": features.feature_version,
-        "interactions": features.counts.rows,
-    }
-
-
-def _day(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()

@@ -1,4 +1,4 @@
-"""How the report looks: dark text on white, system fonts, one column on a telephone, whole figures on paper."""
+"""How the report looks: dark text on white, system fonts, one column on a telephone, figures whole."""
 
 from typing import Final
 
@@ -7,7 +7,8 @@ CSS: Final = """
   --good: #1e6b3c; --alarm: #b3261e; --blue: #1f5f99; }
 * { box-sizing: border-box; }
 body { margin: 0; color: var(--ink); background: #fff; -webkit-text-size-adjust: 100%;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif; }
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial,
+  sans-serif; }
 main { max-width: 1120px; margin: 0 auto; padding: 28px 24px 56px; }
 h1 { font-size: 15px; font-weight: 600; margin: 0 0 10px; color: var(--muted); overflow-wrap: anywhere; }
 h2 { font-size: 20px; line-height: 1.3; margin: 44px 0 4px; }
@@ -19,7 +20,8 @@ p { margin: 6px 0; max-width: 74ch; }
 .verdict b { display: block; font-size: 13px; letter-spacing: .02em; color: var(--muted); font-weight: 600; }
 .verdict p { font-size: 24px; line-height: 1.32; font-weight: 600; margin: 2px 0 0; max-width: 46ch;
   overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px 24px; margin: 18px 0;
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px 24px;
+  margin: 18px 0;
   padding: 14px 0; border-top: 1px solid var(--rule); border-bottom: 1px solid var(--rule); }
 .facts dt { color: var(--muted); font-size: 13px; } .facts dd { margin: 0; font-weight: 600; }
 .warnings { list-style: none; margin: 14px 0; padding: 0; font-size: 15px; max-width: 84ch; }
@@ -43,18 +45,22 @@ tbody th { font-weight: 600; text-align: left; }
 td small { display: block; color: var(--muted); font-size: 12px; white-space: nowrap; }
 .clear { font-weight: 600; } .bad { color: var(--alarm); font-weight: 600; }
 .user { border-top: 1px solid var(--rule); padding-top: 16px; margin-top: 20px; break-inside: avoid; }
-.arms { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 18px 22px; margin-top: 12px; }
+.arms { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 18px 22px;
+  margin-top: 12px; }
 .arms h4 { margin: 0 0 8px; font-size: 14px; }
 .arms ol { list-style: none; margin: 0; padding: 0; }
-.video { display: grid; grid-template-columns: 72px minmax(0, 1fr); gap: 10px; margin: 0 0 8px; font-size: 13px;
+.video { display: grid; grid-template-columns: 72px minmax(0, 1fr); gap: 10px; margin: 0 0 8px;
+  font-size: 13px;
   line-height: 1.35; }
-.video img, .video .blank { width: 72px; height: 54px; object-fit: cover; border-radius: 3px; background: #e8ebef; }
+.video img, .video .blank { width: 72px; height: 54px; object-fit: cover; border-radius: 3px;
+  background: #e8ebef; }
 .video .blank { display: grid; place-items: center; color: var(--muted); font-size: 12px; }
 .video .name { display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden;
   overflow-wrap: anywhere; }
 .video em { font-style: normal; color: var(--muted); font-size: 12px; }
 .video .hit { color: var(--good); font-weight: 600; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 0 22px; list-style: none;
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 0 22px;
+  list-style: none;
   margin: 6px 0 0; padding: 0; }
 details { margin: 8px 0; } summary { cursor: pointer; font-weight: 600; }
 .method dt { font-weight: 600; margin-top: 10px; } .method dd { margin: 0; max-width: 80ch; font-size: 15px; }

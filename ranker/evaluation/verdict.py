@@ -12,6 +12,7 @@ from ranker.evaluation.compare import PRIMARY, Ablation, Comparison, metric_plac
 from ranker.evaluation.metrics import LABELS
 from ranker.evaluation.slates import Slates
 from ranker.evaluation.statistics import Lift, users_needed
+from ranker.evaluation.words import percent, signed
 
 FEW_USERS: Final = 100
 """Under so many, the percentile bootstrap covers less than it says."""
@@ -76,14 +77,14 @@ def warnings_of(
     ]
     at = metric_place(PRIMARY)
     alarms += [
-        f"Every user has the same {LABELS[PRIMARY]}@{k} in {arm.name} ({compared.values[i, 0, at]:.3f}): its interval "
-        "has no width and says nothing."
+        f"Every user has the same {LABELS[PRIMARY]}@{k} in {arm.name} ({compared.values[i, 0, at]:.3f}): its "
+        "interval has no width and says nothing."
         for i, arm in enumerate(compared.arms)
         if compared.users > 1 and np.ptp(compared.values[i, :, at]) == 0
     ]
     cautions = [
-        f"{short:,} of {compared.users:,} users get fewer than {k} videos from {slate.arm.name}; empty places count "
-        "as misses."
+        f"{short:,} of {compared.users:,} users get fewer than {k} videos from {slate.arm.name}; empty "
+        "places count as misses."
         for slate in slates
         if (short := int((slate.keys == NO_KEY).any(axis=1).sum()))
     ]
@@ -100,12 +101,7 @@ def signed_lift(value: Lift) -> str:
     """A lift and its interval in words: relative where there is one, else absolute."""
     if value.relative is not None:
         return _spoken(value.relative, percent)
-    return _spoken(value.absolute, lambda x: f"{x:+.4f}".replace("-", "\u2212"))
-
-
-def percent(share: float) -> str:
-    """A signed share as a percentage, with the true minus sign."""
-    return f"{share:+.1%}".replace("-", "\u2212")
+    return _spoken(value.absolute, signed)
 
 
 def _against(value: Lift, control: str, compared: Comparison) -> str:

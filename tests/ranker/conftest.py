@@ -1,4 +1,4 @@
-"""A small planted world: users of a few topics who like videos of their topic, with vectors that show the topic."""
+"""A small planted world: users like videos of their topic, and vectors show the topic."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

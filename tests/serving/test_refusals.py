@@ -42,7 +42,7 @@ def problem(answer, status):
         ({"exclude": [None]}, "exclude[0]"),
         ({"user_id": "\ud800"}, "user_id"),
         ({"context": {"device": "\udfff"}}, "context.device"),
-        ({"\ud800": 1}, "?"),
+        ({"\ud800": 1}, "body"),
     ],
 )
 def test_a_wrong_field_is_named(client, body, field):
