@@ -1,8 +1,8 @@
 """Training of one space for all modalities, on the corpus itself: what belongs to one video shall meet.
 
-Linear heads, started in closed form, then symmetric InfoNCE between every two modalities, and a verdict: the same training on shuffled
-pairs is the control, and a space that does not find held-out pairs clearly better than its control is not
-to be published.
+Linear heads, started in closed form and trained by symmetric InfoNCE between every two modalities, and a
+verdict: the same training on shuffled pairs is the control, and a space that does not find held-out pairs
+clearly better than its control is not to be published.
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 figure 3; we differ in that near-duplicates are no negatives of each other, and in the noise on the inputs.
 """
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -169,10 +168,7 @@ def _train(
     means = {name: _mean_present(rows) for name, rows in vectors.items()}
     inputs = {name: torch.from_numpy(rows) for name, rows in vectors.items()}
     centres = {name: torch.from_numpy(mean) for name, mean in means.items()}
-    weights = {
-        name: torch.from_numpy(start).requires_grad_()
-        for name, start in _start(vectors, means, pairs, settings).items()
-    }
+    weights = {n: w.requires_grad_() for n, w in _start(inputs, centres, pairs, settings).items()}
     optimizer = torch.optim.AdamW(
         weights.values(), settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
@@ -195,37 +191,43 @@ def _mean_present(rows: Floats) -> Floats:
 
 
 def _start(
-    vectors: Vectors, means: Vectors, pairs: list[tuple[str, str]], settings: AlignSettings
-) -> Vectors:
+    inputs: dict[str, torch.Tensor],
+    centres: dict[str, torch.Tensor],
+    pairs: list[tuple[str, str]],
+    settings: AlignSettings,
+) -> dict[str, torch.Tensor]:
     """Closed-form start by modality, float32, (d_in, dim): axes on which the modalities of a video correlate.
 
-    Source: generalised canonical correlation in the sum-of-correlations form of Kettenring, Biometrika 1971; we
-    add a ridge, and weigh each axis by its shared part, squared, so that axes nobody shares vanish.
+    Source: generalised canonical correlation in the sum-of-correlations form of Kettenring, Biometrika 1971;
+    we add a ridge, and weigh each axis by its shared part, squared, so that axes nobody shares vanish.
     """
-    sizes = [rows.shape[1] for rows in vectors.values()]
+    sizes = [rows.shape[1] for rows in inputs.values()]
     ends = np.cumsum(sizes)
-    span = {name: slice(end - size, end) for name, size, end in zip(vectors, sizes, ends, strict=True)}
-    shared, unmix = np.zeros((ends[-1], ends[-1])), np.zeros((ends[-1], ends[-1]))
-    for name, rows in vectors.items():
-        unmix[span[name], span[name]] = _whitener(rows[rows.any(axis=1)] - means[name], settings.ridge)
+    span = {name: slice(end - size, end) for name, size, end in zip(inputs, sizes, ends, strict=True)}
+    centred = {name: (rows - centres[name]).double() for name, rows in inputs.items()}
+    present = {name: rows.any(dim=1) for name, rows in inputs.items()}
+    shared, unmix = (torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64) for _ in range(2))
+    for name, rows in centred.items():
+        unmix[span[name], span[name]] = _whitener(rows[present[name]], settings.ridge)
     for a, b in pairs:
-        both = vectors[a].any(axis=1) & vectors[b].any(axis=1)
-        cross = (vectors[a][both] - means[a]).T @ (vectors[b][both] - means[b]) / max(int(both.sum()), 1)
+        both = present[a] & present[b]
+        cross = centred[a][both].T @ centred[b][both] / int(both.sum())  # (d_a, d_b)
         shared[span[a], span[b]], shared[span[b], span[a]] = cross, cross.T
-    values, axes = np.linalg.eigh(unmix.T @ shared @ unmix)
-    kept = slice(None, -settings.dim - 1, -1)
-    weights = unmix @ axes[:, kept] * np.maximum(values[kept], 0.0) ** 2
-    weights = np.pad(weights, ((0, 0), (0, settings.dim - weights.shape[1])))
-    weights *= math.sqrt(settings.dim) / max(float(np.linalg.norm(weights)), 1e-9)
-    return {name: np.ascontiguousarray(weights[rows], np.float32) for name, rows in span.items()}
+    values, axes = torch.linalg.eigh(unmix.T @ shared @ unmix)
+    values, axes = values.flip(0)[: settings.dim], axes.flip(1)[:, : settings.dim]
+    weights = unmix @ (axes * values.clamp_min(0.0).square())  # (sum of d_in, <= dim)
+    weights = F.pad(weights, (0, settings.dim - weights.shape[1]))
+    weights *= math.sqrt(settings.dim) / max(float(weights.norm()), 1e-9)
+    return {name: weights[rows].float().contiguous() for name, rows in span.items()}
 
 
-def _whitener(centred: Floats, ridge: float) -> npt.NDArray[np.float64]:
-    """Inverse transposed Cholesky factor of the covariance with a ridge, (d, d)."""
-    size = centred.shape[1]
-    covariance = centred.T.astype(np.float64) @ centred / max(len(centred), 1)
-    covariance += (ridge * np.trace(covariance) / size + 1e-9) * np.eye(size)
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T, np.float64)
+def _whitener(centred: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Inverse transposed Cholesky factor of the covariance with a ridge, float64, (d, d)."""
+    unit = torch.eye(centred.shape[1], dtype=torch.float64)
+    covariance = centred.T @ centred / max(len(centred), 1)
+    covariance += (ridge * covariance.trace() / len(unit) + 1e-9) * unit
+    inverse: torch.Tensor = torch.linalg.inv(torch.linalg.cholesky(covariance))
+    return inverse.T
 
 
 def _loss(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ingest import decord_rung, pyav_rung
 from ingest.pictures import Pictures, Size, decode_size, pick_poster, squeeze
-from ingest.probe import Limits, MediaRefused, Probe, probe
+from ingest.probe import Limits, MediaRefused, Probe, plain_name, probe
 from ingest.pyav_rung import Sound
 
 RUNGS: Final = ("decord", "pyav")
@@ -84,11 +84,12 @@ def decode_clip(
     Raises:
         MediaRefused: probe refused it, or no rung gives a frame or a sample.
     """
-    found = probe(path, limits or Limits())
-    if on_probe:
-        on_probe(found)
-    pictures, why_no_picture = _ladder(path, found, settings) if found.has_video else (None, "")
-    sound, why_no_sound = _sound(path, found, settings) if found.has_audio else (None, "")
+    with plain_name(path) as name:
+        found = probe(name, limits or Limits())
+        if on_probe:
+            on_probe(found)
+        pictures, why_no_picture = _ladder(name, found, settings) if found.has_video else (None, "")
+        sound, why_no_sound = _sound(name, found, settings) if found.has_audio else (None, "")
     if pictures is None and sound is None:
         raise MediaRefused("decode", "corrupt", "; ".join(filter(None, (why_no_picture, why_no_sound))))
     return _clip(found, settings, pictures, sound)

@@ -12,6 +12,8 @@ from PIL import Image
 LONGEST: Final = 3
 """A decoded frame is at most this many times as long as it is short; longer pictures are squeezed."""
 
+TIME_ERROR_S: Final = 1e-3
+
 Frames = npt.NDArray[np.uint8]
 Float64s = npt.NDArray[np.float64]
 
@@ -59,8 +61,11 @@ def decode_size(shown: Size, short_side: int) -> Size:
 
 
 def midpoints(n: int, start_s: float, end_s: float) -> Float64s:
-    """The middles of n equal parts of a stretch of time, s, (n,)."""
-    return start_s + (np.arange(n) + 0.5) / n * max(0.0, end_s - start_s)
+    """The middles of n equal parts of a stretch of time, s, (n,); late by what times are off at most.
+
+    decord gives times in single precision: of two frames that meet at a middle, both rungs take the second.
+    """
+    return start_s + (np.arange(n) + 0.5) / n * max(0.0, end_s - start_s) + TIME_ERROR_S
 
 
 def squeeze(frames: Frames, size: Size) -> Frames:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,9 @@ FOLLOWS_LINKS: Final = frozenset(
     | {"tty"}
 )
 """Demuxers that open what the file names, or take any text for a picture."""
+
+PATTERN_SIGNS: Final = frozenset("%*?{[")
+"""In a file's name these make FFmpeg's image reader look for other files."""
 
 ATTACHED_PICTURE: Final = 1024
 """AV_DISPOSITION_ATTACHED_PIC: cover art is no video."""
@@ -99,6 +104,34 @@ def probe(path: Path, limits: Limits) -> Probe:
         said = f"its picture is {found.width} x {found.height}; {limits.max_pixels} pixels are allowed"
         raise MediaRefused("probe", "limit", said)
     return found
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[Path]:
+    """A name for the file that no decoder takes for a pattern, and that is text.
+
+    FFmpeg reads `%03d.png` as a sequence of files, and decord takes UTF-8 only; these get their handle.
+    """
+    absolute = os.path.abspath(path)
+    if not PATTERN_SIGNS & set(absolute) and _is_text(absolute):
+        yield Path(absolute)
+        return
+    try:
+        handle = os.open(absolute, os.O_RDONLY)
+    except OSError as error:
+        raise MediaRefused("probe", "unreadable", f"it cannot be opened: {error.strerror}") from error
+    try:
+        yield Path(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def open_media(path: Path, stage: str) -> Any:

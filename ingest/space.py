@@ -100,6 +100,15 @@ def stack_modalities(frame: pl.DataFrame) -> dict[str, Floats]:
     return {modality: _stack(frame[modality], modality) for modality in MODALITIES}
 
 
+def to_lists(rows: Floats) -> pl.Series:
+    """A list column of float32 rows (n, d); null for a zero row."""
+    if not rows.shape[1]:
+        return pl.Series([None] * len(rows), dtype=pl.List(pl.Float32))
+    lists = pl.Series(np.ascontiguousarray(rows, np.float32)).cast(pl.List(pl.Float32))
+    nothing = pl.Series([None], dtype=lists.dtype)
+    return lists.zip_with(pl.Series(rows.any(axis=1)), nothing)
+
+
 def _stack(lists: pl.Series, modality: str) -> Floats:
     present = lists.is_not_null().to_numpy()
     lengths = lists.drop_nulls().list.len().unique().to_list()
@@ -144,9 +153,8 @@ def _choose_heads(
 
 
 def _to_frame(frame: pl.DataFrame, fused: Fused) -> pl.DataFrame:
-    joint = [row if row.any() else None for row in fused.joint]
     return frame.select("video_key", "video_id").with_columns(
-        pl.Series("joint", joint, pl.List(pl.Float32)),
+        to_lists(fused.joint).alias("joint"),
         pl.Series("mask", fused.mask, pl.UInt8),
         pl.Series("agreement", fused.agreement, pl.Float32).fill_nan(None),
     )

@@ -47,7 +47,7 @@ def fit_blend(z: Floats, labels: Floats, present: npt.NDArray[np.bool_], *, k: i
     if not usable.any():
         return np.full(n_sources, 1.0 / n_sources, np.float32)
     z, labels, present = z[usable], labels[usable], present[usable]
-    weights = _likeliest(z, labels, present)
+    weights = _likeliest(z, labels, present) * z.any(axis=(0, 1))  # a source that says nothing weighs nothing
     best = mean_ndcg(z @ weights, labels, present, k)
     for step in (*STEPS[::-1], *STEPS[::-1]):
         for source in range(n_sources):

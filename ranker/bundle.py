@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -165,15 +166,28 @@ def ablated(bundle: Bundle, modalities: frozenset[str]) -> Bundle:
     )
 
 
-def write_bundle(bundle: Bundle, models: Path, stamp: str, card: str, manifest: dict[str, Any]) -> str:
-    """Writes a bundle below `models` under the name `<stamp>-<hash of its files>`, and returns that name."""
+def write_bundle(
+    bundle: Bundle,
+    models: Path,
+    stamp: str,
+    card: str,
+    manifest: dict[str, Any],
+    attach: Callable[[Path], None] | None = None,
+) -> str:
+    """Writes a bundle below `models` under the name `<stamp>-<hash of its files>`, and returns that name.
+
+    `attach` may put more files into the directory before it is sealed: its query encoder, say.
+    """
     aside = models / f".{stamp}-{os.getpid()}.tmp"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         _write_parts(bundle, aside)
         write_durably(aside / "card.md", card.encode())
-        files = {path.name: _described(path) for path in sorted(aside.iterdir())}
+        if attach is not None:
+            attach(aside)
+        parts = sorted(path for path in aside.rglob("*") if path.is_file())
+        files = {str(path.relative_to(aside)): _described(path) for path in parts}
         digest = hashlib.blake2b(
             json.dumps({k: v for k, v in files.items() if k != "card.md"}).encode(), digest_size=4
         )

@@ -94,6 +94,15 @@ def windows(
     return rows, np.where(rows >= 0, pairs.tokens[at], NOTHING).astype(np.uint8)
 
 
+def has_history(pairs: Pairs) -> npt.NDArray[np.bool_]:
+    """True where something but the target itself stands in a pair's history window, (p,)."""
+    out = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), 10_000):
+        chosen = np.arange(start, min(start + 10_000, len(pairs)))
+        out[chosen] = (windows(pairs, chosen)[0] >= 0).any(axis=1)
+    return out
+
+
 def interaction_matrix(pairs: Pairs, n_users: int, n_videos: int) -> sparse.csr_matrix:
     """Users by videos, float32: the strength of each user's latest MAX_POSITIVES positive pairs."""
     order = np.lexsort((-pairs.ends, pairs.users))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,7 @@ def train(
     settings: TrainSettings | None = None,
     holdout: Holdout | None = None,
     progress: Progress | None = None,
+    attach: Callable[[Path], None] | None = None,
 ) -> str:
     """Trains a bundle and writes it to the workspace; returns its name. It is not published.
 
@@ -105,6 +107,7 @@ def train(
         settings: see `TrainSettings`.
         holdout: what must not be learnt from, for an honest evaluation; nothing by default.
         progress: called with a stage's name, what is done and the total.
+        attach: puts more files into the bundle's directory before it is sealed.
 
     Raises:
         BadInput: no event is positive, or the holdout leaves none.
@@ -146,7 +149,7 @@ def train(
         "train_seconds": time.monotonic() - started,
     }
     stamp = now.strftime("%Y%m%dt%H%M%S")
-    name = write_bundle(bundle, workspace.root / "models", stamp, write_card(manifest), manifest)
+    name = write_bundle(bundle, workspace.root / "models", stamp, write_card(manifest), manifest, attach)
     tell("write bundle", 1, 1)
     log.info("trained bundle=%s seconds=%.1f scorer=%s metrics=%s", name, time.monotonic() - started,
              manifest["scorer"], metrics)  # fmt: skip

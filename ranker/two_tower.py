@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from features.contracts import HISTORY_LENGTH, MODALITIES, Floats, Int64s, VideoTable
-from ranker.examples import Pairs, windows
+from ranker.examples import Pairs, has_history, windows
 from ranker.history_rows import FIRST_GUESS, PLACES, places
-from ranker.user_vector import Tower
+from ranker.user_vector import Tower, unit, video_vectors
 
 UNSEEN_LOGIT = -1e9
 
@@ -107,14 +107,13 @@ class UserTower(nn.Module):
         super().__init__()
         self.token_weights = nn.Parameter(torch.tensor(FIRST_GUESS))
         self.place_weights = nn.Parameter(torch.zeros(PLACES), requires_grad=ordered)
-        self.prior = _normal((dim,), 0.01, generator)
 
     def forward(self, vectors: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
         """Vectors of users, (b, d), from their events' vectors, (b, h, d), newest first."""
         steps = torch.from_numpy(places(tokens.shape[1]))
         weights = self.token_weights[tokens] * self.place_weights[steps].exp() * present  # (b, h)
         pooled = F.normalize(torch.einsum("bh,bhd->bd", weights, vectors), dim=1)
-        return F.normalize(pooled + self.prior, dim=1)
+        return pooled
 
 
 def train_towers(
@@ -130,14 +129,15 @@ def train_towers(
         VideoTower(videos, settings.dim, generator),
         UserTower(settings.dim, pairs.ordered, generator),
     )
+    sampler = _Sampler.of(pairs, len(videos), settings)
     optimiser = torch.optim.Adam(
         [p for m in (video, user) for p in m.parameters() if p.requires_grad], settings.learning_rate
     )
     batch = min(settings.batch, len(pairs))
-    planned = max(settings.min_steps, settings.epochs * len(pairs) // batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, planned)
-    sampler = _Sampler.of(pairs, len(videos), settings)
-    started, losses = time.monotonic(), []
+    planned = max(settings.min_steps, settings.epochs * sampler.usable // batch) if sampler.usable else 0
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(planned, 1))
+    started = time.monotonic()
+    losses: list[float] = []
     for step in range(planned):
         loss = _loss(video, user, pairs, sampler, batch, settings, draw, generator)
         optimiser.zero_grad()
@@ -149,20 +149,28 @@ def train_towers(
             progress(step + 1, planned)
         if time.monotonic() - started > settings.budget_s:
             break
-    warm = np.bincount(pairs.targets, minlength=len(videos)) > 0
-    tail = losses[-max(1, len(losses) // 10) :]
+    tail = losses[-max(1, len(losses) // 10) :] or [0.0]
     seconds = time.monotonic() - started
-    return TowerRun(_export(video, user, warm), len(losses), planned, float(np.mean(tail)), seconds)
+    tower = _with_prior(_export(video, user, sampler.share > 0), videos, sampler.share)
+    return TowerRun(tower, len(losses), planned, float(np.mean(tail)), seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class _Sampler:
     """How pairs and negatives are drawn."""
 
+    usable: int
+    """Pairs with a history; the others say only what is popular, and would drown the rest."""
     pair_weights: npt.NDArray[np.float64]
+    """Running sum over pairs of the chance to be drawn."""
+    share: npt.NDArray[np.float64]
+    """Chance of each video to be a target, (videos,), over all pairs."""
     target_share: npt.NDArray[np.float64]
+    """Running sum over videos of the chance to be a drawn target."""
     warm: Int64s
+    """Rows of videos that are a target at all."""
     mixed: npt.NDArray[np.float64]
+    """Chance of each video to be drawn as one negative, (videos,)."""
 
     @staticmethod
     def of(pairs: Pairs, n_videos: int, settings: TowerSettings) -> _Sampler:
@@ -170,10 +178,12 @@ class _Sampler:
         weights = pairs.weights.astype(np.float64) * activity**-settings.user_power
         weights /= weights.sum()
         share = np.bincount(pairs.targets, weights, n_videos)
+        usable = has_history(pairs)
+        drawn = weights * usable
+        chance = np.bincount(pairs.targets, drawn, n_videos) / max(drawn.sum(), 1e-12)
         warm = np.flatnonzero(share > 0)
-        even = (share > 0) / len(warm)
-        mixed = (1 - settings.even_share) * share + settings.even_share * even
-        return _Sampler(np.cumsum(weights), np.cumsum(share), warm, mixed)
+        mixed = (1 - settings.even_share) * chance + settings.even_share * (share > 0) / len(warm)
+        return _Sampler(int(usable.sum()), np.cumsum(drawn), share, np.cumsum(chance), warm, mixed)
 
     def pairs(self, draw: np.random.Generator, count: int) -> Int64s:
         at = np.searchsorted(self.pair_weights, draw.random(count) * self.pair_weights[-1], side="right")
@@ -251,6 +261,12 @@ def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) ->
     return nn.Parameter(torch.randn(shape, generator=generator) * scale)
 
 
+def _with_prior(tower: Tower, videos: VideoTable, share: npt.NDArray[np.float64]) -> Tower:
+    """The tower with the direction that is nearest to what everybody likes, for users without a history."""
+    middle = share.astype(np.float32) @ video_vectors(tower, videos)
+    return replace(tower, prior=unit(middle[None])[0])
+
+
 def _export(video: VideoTower, user: UserTower, warm: npt.NDArray[np.bool_]) -> Tower:
     def out(tensor: Tensor) -> Floats:
         return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
@@ -261,5 +277,5 @@ def _export(video: VideoTower, user: UserTower, warm: npt.NDArray[np.bool_]) -> 
         gates={name: (out(video.gates[name]), out(video.biases[name])) for name in video.inputs},
         token_weights=out(user.token_weights),
         place_weights=out(user.place_weights),
-        prior=out(user.prior),
+        prior=np.zeros(video.ids.shape[1], np.float32),
     )

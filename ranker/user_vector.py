@@ -66,7 +66,7 @@ def user_vectors(tower: Tower, vectors: Floats, history: HistoryRows) -> Floats:
     pooled = np.zeros((len(history.rows), tower.dim), np.float32)
     if length and len(vectors):
         pooled = unit(np.einsum("nh,nhd->nd", weights, vectors[np.maximum(history.rows, 0)]))
-    return unit(pooled + tower.prior)
+    return np.where(pooled.any(axis=1)[:, None], pooled, tower.prior).astype(np.float32)
 
 
 def less(tower: Tower, modalities: frozenset[str]) -> Tower:

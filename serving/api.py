@@ -173,10 +173,11 @@ async def video(request: Request, video_id: Id) -> JSONResponse:
 
 @router.get("/report")
 async def report(request: Request) -> JSONResponse:
-    """Where the newest offline A/B report is."""
+    """Where the newest offline A/B report is; null where there is none yet."""
     live = _live(request)
     name = await live.pages.run(_newest_report, live)
-    return JSONResponse({"request_id": request_id_of(request), "name": name, "url": f"/reports/{name}"})
+    url = None if name is None else f"/reports/{name}"
+    return JSONResponse({"request_id": request_id_of(request), "name": name, "url": url})
 
 
 async def _slate(request: Request, body: RecommendationRequest, after: BackgroundTasks) -> JSONResponse:
@@ -221,11 +222,9 @@ def _history(live: Live, user_id: str, limit: int) -> list[dict[str, Any]]:
     ]
 
 
-def _newest_report(live: Live) -> str:
+def _newest_report(live: Live) -> str | None:
     found = sorted((live.workspace.root / "reports").glob("*/report.html"), key=lambda p: p.stat().st_mtime)
-    if not found:
-        raise NotFound("there is no report yet; run `reelrank evaluate` first")
-    return found[-1].parent.name
+    return found[-1].parent.name if found else None
 
 
 def _live(request: Request) -> Live:

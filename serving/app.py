@@ -34,7 +34,9 @@ def create_app(settings: ServeSettings, live: Live | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with contextlib.ExitStack() as stack:
-            opened = live or await run_in_threadpool(_open, settings, metrics, stack)
+            opened = live
+            if opened is None:
+                opened = await run_in_threadpool(_open, settings, metrics, stack)
             stack.callback(opened.close)
             app.state.live = opened
             async with watching(opened):

@@ -1,7 +1,7 @@
 """Sixth stage: the slate, one video after the other, each good and unlike those before it.
 
 Source: maximal marginal relevance, Carbonell & Goldstein, SIGIR 1998, equation 1, on scores scaled to [0, 1]
-and cosines in the joint space; and a cap on videos of one creator, given up before the slate stays short.
+and cosines of content vectors; and a cap on videos of one creator, given up before the slate stays short.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts import Floats, VideoTable
+from features.contracts import Floats
 from serving.desk import Rows
 from serving.score import Scored
 
@@ -30,12 +30,15 @@ class Picked:
     """Retrieval sources of each, (m,)."""
 
 
-def diversify(scored: Scored, videos: VideoTable, k: int, weight: float, creator_cap: int) -> Picked:
+def diversify(
+    scored: Scored, vectors: Floats, creators: Rows, k: int, weight: float, creator_cap: int
+) -> Picked:
     """The min(n, k) videos of the slate in order.
 
     Args:
         scored: candidates, best first.
-        videos: of the bundle.
+        vectors: unit rows to compare videos by, float32, (videos, d); d may be 0.
+        creators: code of each video's creator, int32, (videos,); -1 where unknown.
         k: slots, >= 1.
         weight: of being unlike the others, [0, 1]; 0 keeps the order of the scores.
         creator_cap: most videos of one creator; videos without one are not capped.
@@ -43,7 +46,7 @@ def diversify(scored: Scored, videos: VideoTable, k: int, weight: float, creator
     pool = min(len(scored.rows), max(LEAST_POOL, POOL_PER_SLOT * k))
     rows = scored.rows[:pool]
     value = (1 - weight) * _unit_range(scored.scores[:pool])
-    vectors, creators = videos.joint[rows], videos.creators[rows]
+    vectors, creators = vectors[rows], creators[rows]
     nearest, left, capped = np.zeros(pool, np.float32), np.ones(pool, np.bool_), np.zeros(pool, np.bool_)
     chosen: list[int] = []
     for _ in range(min(k, pool)):

@@ -100,7 +100,8 @@ def full_slate(desk: Desk, settings: ServeSettings, ask: Ask, visitor: Visitor, 
     with watch.stage("score"):
         scored = score_candidates(eligible, desk, visitor, ask)
     with watch.stage("diversify"):
-        picked = diversify(scored, desk.videos, ask.k, ask.diversity, settings.creator_cap)
+        content, creators = desk.bundle.content, desk.videos.creators
+        picked = diversify(scored, content, creators, ask.k, ask.diversity, settings.creator_cap)
     with watch.stage("present"):
         items = present_items(desk, picked, visitor, ask)
     return Made(picked, items, eligible.retrieved, eligible.removed)

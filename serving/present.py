@@ -86,7 +86,7 @@ def present_video(desk: Desk, row: int) -> VideoFields:
 
 
 def present_items(desk: Desk, picked: Picked, visitor: Visitor | None, ask: Ask) -> list[dict[str, Any]]:
-    """The slate's items in order; reasons where they were asked for and there is a visitor to explain them to.
+    """The slate's items in order; reasons where they were asked for and there is a visitor.
 
     Every slot is filled without chance, so its propensity is 1.
     """

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from features.contracts import Floats, VideoTable
+from features.contracts import Floats
 from features.errors import BadInput, NotFound
 from serving.desk import Desk, Rows, words_of
 from serving.problems import FieldError
@@ -56,7 +56,7 @@ def search_videos(desk: Desk, text: str, k: int) -> Found:
 
 
 def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
-    """At most k videos nearest to this one, itself left out, in the joint space or in one modality.
+    """At most k videos nearest to this one, itself left out, in all modalities together or in one.
 
     Raises:
         NotFound: the bundle does not know the video.
@@ -65,9 +65,9 @@ def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
     row, videos = desk.row_of_id(video_id), desk.videos
     if row < 0:
         raise NotFound(f"no video {video_id!r} in bundle {desk.name}")
-    vectors = vectors_of(videos, by)
+    vectors = vectors_of(desk, by)
     present = (videos.mask & BITS[by]) != 0
-    if not len(vectors) or not vectors[row].any():
+    if not vectors[row].any():
         has = [name for name in ("visual", "audio", "text") if int(videos.mask[row]) & BITS[name]]
         raise FieldError("by", f"video {video_id!r} has no {by} vector; it has {', '.join(has) or 'none'}")
     cosines = np.where(present, vectors @ vectors[row], -np.inf).astype(np.float32)
@@ -76,9 +76,11 @@ def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
     return Hits(rows, cosines[rows], ((by,),) * len(rows))
 
 
-def vectors_of(videos: VideoTable, by: Modality) -> Floats:
-    """Unit rows of one modality or of the joint space, (n, d); (0, 0) where the bundle has none."""
-    return videos.joint if by == "joint" else videos.vectors.get(by, np.zeros((0, 0), np.float32))
+def vectors_of(desk: Desk, by: Modality) -> Floats:
+    """Unit rows to compare videos by, (n, d): one modality's, or all together; d is 0 where there are none."""
+    if by == "joint":
+        return desk.bundle.content
+    return desk.videos.vectors.get(by, np.zeros((len(desk.videos), 0), np.float32))
 
 
 def _by_meaning(desk: Desk, text: str) -> tuple[Rows, str | None]:

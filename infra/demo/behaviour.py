@@ -14,7 +14,7 @@ TASTE_WEIGHT: Final = 5.0
 PACE_WEIGHT: Final = 0.8
 """Utility lost between the slowest and the fastest clip, to somebody who likes one of them."""
 CREATOR_WEIGHT: Final = 0.5
-APPEAL_WEIGHT: Final = 1.6
+APPEAL_WEIGHT: Final = 1.55
 WATCH_BAR: Final = 2.5
 """Utility at which half of the plays reach the middle of the clip."""
 WATCH_SLOPE: Final = 2.5

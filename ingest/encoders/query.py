@@ -68,7 +68,7 @@ class QueryEncoder:
     def _check(self, modality: str) -> FittedProjector:
         if self.projector is None:
             raise BadInput(
-                f"no {modality} query is possible: the embeddings ({self.heads.encoder_version}) were imported "
+                f"no {modality} query is possible: embeddings {self.heads.encoder_version} were imported "
                 "without their encoder; ingest the videos, or search by a video's neighbours instead"
             )
         if modality not in self.heads.by_modality:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.contracts import MODALITIES, Int64s
+from features.contracts import MODALITIES, Floats, Int64s
 from features.workspace import Workspace
 from ranker.evaluation import spread
 from ranker.evaluation.arms import Arm
@@ -122,7 +122,7 @@ def by_history(compared: Comparison, parts: Split) -> dict[str, Any]:
 def by_day(
     slates: list[Slates], relevant: KeySets, parts: Split, features: FeatureSet, holdout: Holdout
 ) -> dict[str, Any] | None:
-    """The primary metric against what was liked on each day; slates are those of the cut. None without days."""
+    """The primary metric against what was liked on each day after the cut; None without days."""
     if holdout.kind != "time":
         return None
     days = days_of(relevant, parts.truth, features)

@@ -34,7 +34,9 @@ def lift_section(content: dict[str, Any]) -> str:
         if rows and metric in ("ndcg", "recall", "hit_rate"):
             groups.append((f"{LABELS[metric]}@{content['k']}", rows))
     if not groups:
-        forest = f"<p>{escape(control)} scores 0, so there is no ratio to it; see the differences in report.json.</p>"
+        forest = (
+            f"<p>{escape(control)} scores 0: there is no ratio to it. Differences are in report.json.</p>"
+        )
     else:
         forest = figure(
             lambda width: interval_plot(
@@ -86,7 +88,7 @@ def metric_table(content: dict[str, Any]) -> str:
     )
     return (
         '<h2>All metrics</h2><p class="lead">Mean over users, its 95% interval, and the lift over the control. Bold '
-        "lifts hold for all arms together; a difference in red is a clear loss.</p>"
+        "Bold lifts hold for all arms together; a difference in red is a clear loss.</p>"
         f'<div class="scroll"><table><thead><tr><th scope="col">Metric</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )

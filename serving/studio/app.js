@@ -68,7 +68,7 @@ async function showHistory(turn) {
   at("past").hidden = !items.length;
   at("history").replaceChildren(...items.map((item) => {
     const row = document.createElement("li");
-    row.className = item.event;
+    row.dataset.event = item.event;
     const picture = document.createElement("img");
     Object.assign(picture, { src: item.thumbnail, alt: "", loading: "lazy" });
     const words = document.createElement("div");
@@ -282,7 +282,8 @@ async function begin() {
     }));
   } catch (error) { notice(error.message); }
   await choose(asked ?? state.users[0] ?? "");
-  call("/v1/report").then(({ url }) => Object.assign(at("report"), { href: url, hidden: false })).catch(() => { /* none yet */ });
+  const { url } = await call("/v1/report");
+  if (url) Object.assign(at("report"), { href: url, hidden: false });
 }
 
 begin();

@@ -17,7 +17,7 @@ RATE = 25
 
 @pytest.fixture
 def make_clip(tmp_path: Path) -> ClipMaker:
-    """Writes an H.264 clip whose frame number can be read from its brightness: frame i is grey 2 i."""
+    """Writes an H.264 clip whose frames can be told from their neighbours by their grey: 37 i modulo 251."""
 
     def make(
         name: str = "clip.mp4",
@@ -32,7 +32,7 @@ def make_clip(tmp_path: Path) -> ClipMaker:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
-            picture = container.add_stream(codec, rate=RATE, options={"g": str(key_every)})
+            picture = container.add_stream(codec, rate=RATE, options={"g": str(key_every), "crf": "1"})
             picture.width, picture.height, picture.pix_fmt = *size, "yuv420p"
             sound = container.add_stream("aac", rate=44_100, layout="mono") if tone_hz else None
             _mux(container, picture, _pictures(frames, size), hide_s)
@@ -46,7 +46,8 @@ def make_clip(tmp_path: Path) -> ClipMaker:
 def _pictures(frames: int, size: tuple[int, int]) -> list[Any]:
     made = []
     for i in range(frames):
-        frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 2 * i, np.uint8), format="rgb24")
+        grey = np.full((size[1], size[0], 3), 37 * i % 251, np.uint8)
+        frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
         frame.pts, frame.time_base = i, Fraction(1, RATE)
         made.append(frame)
     return made
@@ -56,14 +57,15 @@ def _tone(hz: float, seconds: float) -> list[Any]:
     wave = (0.5 * np.sin(2 * np.pi * hz * np.arange(int(seconds * 44_100)) / 44_100)).astype(np.float32)
     made = []
     for start in range(0, len(wave) - 1023, 1024):
-        frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
+        part = wave[None, start : start + 1024]
+        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 44_100, start, Fraction(1, 44_100)
         made.append(frame)
     return made
 
 
 def _mux(container: Any, stream: Any, frames: list[Any], hide_s: float) -> None:
-    """Encodes and writes; what comes before `hide_s` gets a negative time, which MP4 keeps as an edit list."""
+    """Encodes and writes; what comes before `hide_s` gets a negative time: in MP4, an edit list."""
     for frame in [*frames, None]:
         for packet in stream.encode(frame):
             shift = round(hide_s / packet.time_base)

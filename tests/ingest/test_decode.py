@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import wave
@@ -15,7 +16,7 @@ from PIL import Image
 from ingest import pyav_rung
 from ingest.decode import Clip, DecodeSettings
 from ingest.decord_rung import _choose
-from ingest.isolation import DecoderChild, DecodeFailure
+from ingest.isolation import DecodeFailure, DecoderChild
 from ingest.movie_header import read_movie_header
 from ingest.pictures import Pictures, Size, decode_size, midpoints, pick_poster, squeeze
 from ingest.probe import Limits, MediaRefused, probe
@@ -43,17 +44,20 @@ def decode(child: DecoderChild, path: Path, **settings: object) -> Clip:
     return clip
 
 
-def frame_numbers(clip: Clip) -> list[int]:
-    """Which frames of a made clip these are: frame i is grey 2 i."""
+def is_frames(clip: Clip, *numbers: int) -> bool:
+    """Whether these are those frames of a made clip: frame i is grey 37 i modulo 251."""
     assert clip.frames is not None
-    return [round(level / 2) for level in clip.frames.mean(axis=(1, 2, 3))]
+    greys = np.array(numbers) * 37 % 251
+    return len(greys) == len(clip.frames) and bool((np.abs(clip.frames.mean((1, 2, 3)) - greys) < 4).all())
 
 
-def test_every_shared_file_gives_a_clip_or_the_reason_why_not(shared_data: Path, child: DecoderChild) -> None:
+def test_every_shared_file_gives_a_clip_or_the_reason_why_not(
+    shared_data: Path, child: DecoderChild
+) -> None:
     folder = shared_data / "clips"
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()
-        clip = child.decode(path, DecodeSettings(frames=4, max_audio_s=10.0))
+        clip = child.decode(path, DecodeSettings(frames=2, max_audio_s=10.0))
         if isinstance(clip, DecodeFailure):
             assert BROKEN.get(name) == (clip.stage, clip.reason), (name, clip)
             continue
@@ -66,12 +70,13 @@ def test_every_shared_file_gives_a_clip_or_the_reason_why_not(shared_data: Path,
 
 
 @pytest.mark.parametrize(
-    "name", ["audrey.mp4", "video_90.mov", "video_180.mov", "fire2.mp4", "var_fps_video.mp4", "flipping_a_pancake.mkv"]
+    "name", ["sintel_5s.mp4", "video_90.mov", "video_180.mov", "fire2.mp4", "flipping_a_pancake.mkv"]
 )
 def test_both_rungs_give_the_same_frames_at_the_same_instants(
     shared_data: Path, child: DecoderChild, name: str
 ) -> None:
-    first, second = (decode(child, shared_data / "clips" / name, rungs=(rung,)) for rung in ("decord", "pyav"))
+    path = shared_data / "clips" / name
+    first, second = (decode(child, path, rungs=(rung,)) for rung in ("decord", "pyav"))
     assert (first.rung, second.rung) == ("decord", "pyav")
     np.testing.assert_allclose(first.timestamps_s, second.timestamps_s, atol=2e-3)
     difference = np.abs(first.frames.astype(int) - second.frames).mean()
@@ -85,9 +90,11 @@ def test_a_turned_video_is_upright_and_keeps_its_proportions(shared_data: Path, 
 
 
 @pytest.mark.parametrize("rung", ["decord", "pyav"])
-def test_frames_are_those_shown_at_the_midpoints(make_clip: ClipMaker, child: DecoderChild, rung: str) -> None:
+def test_frames_are_those_shown_at_the_midpoints(
+    make_clip: ClipMaker, child: DecoderChild, rung: str
+) -> None:
     clip = decode(child, make_clip(frames=100), frames=5, rungs=(rung,))
-    assert frame_numbers(clip) == [10, 30, 50, 70, 90]
+    assert is_frames(clip, 10, 30, 50, 70, 90)
     np.testing.assert_allclose(clip.timestamps_s, np.array([10, 30, 50, 70, 90]) / RATE, atol=1e-3)
 
 
@@ -96,7 +103,7 @@ def test_a_trimmed_file_gives_what_a_player_shows_and_not_what_it_holds(
 ) -> None:
     clip = decode(child, make_clip(frames=100, hide_s=1.2, key_every=50), frames=7)
     assert clip.rung == "pyav", "decord counts the hidden frames"
-    assert frame_numbers(clip) == [35, 45, 55, 65, 75, 85, 95], "the first 30 frames are hidden"
+    assert is_frames(clip, 35, 45, 55, 65, 75, 85, 95), "the first 30 frames are hidden"
     assert clip.duration_s == pytest.approx(2.8, abs=0.05)
 
 
@@ -112,9 +119,13 @@ def test_far_frames_are_sought_and_near_ones_read_on(
     np.testing.assert_array_equal(read.frames, sought.frames)
 
 
-def test_a_still_picture_is_a_video_of_one_frame(tmp_path: Path, child: DecoderChild) -> None:
-    Image.fromarray(np.full((40, 80, 3), 200, np.uint8)).save(tmp_path / "still %03d.png")
-    clip = decode(child, tmp_path / "still %03d.png")
+@pytest.mark.parametrize("name", ["still.png", "%03d.png", os.fsdecode(b"caf\xe9.png"), "*.png", "a:b.png"])
+def test_a_still_picture_is_a_video_of_one_frame_whatever_its_name(
+    tmp_path: Path, child: DecoderChild, name: str
+) -> None:
+    with open(tmp_path / name, "wb") as stream:
+        Image.fromarray(np.full((40, 80, 3), 200, np.uint8)).save(stream, "PNG")
+    clip = decode(child, tmp_path / name)
     assert clip.frames.shape == (1, 224, 224, 3)
     assert clip.frames_wanted == 16
     assert clip.audio is None
@@ -134,7 +145,9 @@ def test_cover_art_is_no_video(shared_data: Path, child: DecoderChild) -> None:
     assert clip.frames_wanted == 0
 
 
-def test_of_several_sound_tracks_the_best_is_taken_at_its_own_rate(shared_data: Path, child: DecoderChild) -> None:
+def test_of_several_sound_tracks_the_best_is_taken_at_its_own_rate(
+    shared_data: Path, child: DecoderChild
+) -> None:
     clip = decode(child, shared_data / "clips/nasa_13013.mp4")
     assert clip.sample_rate_hz == 16_000
     assert len(clip.audio) / clip.sample_rate_hz == pytest.approx(13.05, abs=0.1)
@@ -213,15 +226,15 @@ def test_an_edit_list_that_hides_the_start_is_seen_in_the_timestamps() -> None:
 
 def test_the_header_of_a_file_that_lies_about_its_boxes_is_read_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "boxes.mp4"
-    for boxes in (b"\0\0\0\0moov", b"\0\0\0\x08moov" * 9, b"\xff\xff\xff\xffmoov", b"\0\0\0\x01moov", b"\0\0\0\x09elst"):
-        path.write_bytes(b"\0\0\0\x08ftyp" + boxes)
+    for size, times in [(0, 1), (8, 9), (0xFFFFFFFF, 1), (1, 1), (9, 1), (2, 3)]:
+        path.write_bytes(b"\0\0\0\x08ftyp" + (size.to_bytes(4, "big") + b"moov") * times)
         assert read_movie_header(path) == read_movie_header(Path("/dev/null"))
 
 
 def test_pictures_keep_their_proportions_until_they_are_squeezed() -> None:
     assert decode_size(Size(1920, 1080), 224) == Size(398, 224)
     assert decode_size(Size(1, 1000), 224) == Size(224, 672)
-    np.testing.assert_allclose(midpoints(2, 1.0, 5.0), [2.0, 4.0])
+    np.testing.assert_allclose(midpoints(2, 1.0, 5.0), [2.0, 4.0], atol=2e-3)
     frames = np.zeros((3, 20, 40, 3), np.uint8)
     frames[2, :, :20] = 255
     assert squeeze(frames, Size(8, 8)).shape == (3, 8, 8, 3)

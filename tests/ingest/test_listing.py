@@ -20,7 +20,8 @@ def put(root: Path, *names: str) -> Path:
 
 
 def test_a_directory_lists_every_file_that_may_be_media_by_its_path(tmp_path: Path) -> None:
-    put(tmp_path, "b.mp4", "deep/er/a.webm", "no_extension", "notes.txt", "table.parquet", ".hidden", ".git/x.mp4")
+    put(tmp_path, "b.mp4", "deep/er/a.webm", "no_extension")
+    put(tmp_path, "notes.txt", "table.parquet", ".hidden", ".git/x.mp4")
     listing = list_source(str(tmp_path))
     assert listing["video_id"].to_list() == ["b.mp4", "deep/er/a.webm", "no_extension"]
     assert [Path(uri) for uri in listing["uri"]] == [tmp_path / name for name in listing["video_id"]]
@@ -68,7 +69,7 @@ def test_a_manifest_gives_ids_words_and_paths_relative_to_itself(tmp_path: Path,
     path = tmp_path / f"videos.{kind}"
     {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[kind](path)
     first, second = list_source(str(path)).iter_rows(named=True)
-    assert (first["video_id"], first["uri"], first["title"], first["tags"]) == ("v1", "/abs/a.mp4", None, None)
+    assert [first[c] for c in ("video_id", "uri", "title", "tags")] == ["v1", "/abs/a.mp4", None, None]
     assert (second["uri"], second["title"]) == (str(tmp_path / "media/b.mp4"), "Two")
     assert second["tags"] == ["jazz", "live music", "piano"]
     assert second["published_at"].isoformat() == "2026-01-02T03:04:05+00:00"
@@ -87,7 +88,9 @@ def test_a_manifest_gives_ids_words_and_paths_relative_to_itself(tmp_path: Path,
         (f"video_id,uri\n{'x' * 513},a.mp4\n", "has 513 bytes; 1 to 512"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, content: str, said: str) -> None:
+def test_a_manifest_that_cannot_be_used_is_refused_in_one_sentence(
+    tmp_path: Path, content: str, said: str
+) -> None:
     path = tmp_path / "videos.csv"
     path.write_text(content)
     with pytest.raises(BadInput, match=said):

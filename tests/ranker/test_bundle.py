@@ -200,7 +200,8 @@ def test_loading_and_recommending_import_no_torch(bundle: Bundle, place: Workspa
     code = (
         "import sys, numpy as np; from pathlib import Path;"
         "from features.contracts import Context, Histories;"
-        "from ranker.bundle import load_bundle; from ranker.recommend import recommend; import ranker.explain;"
+        "from ranker.bundle import load_bundle; from ranker.recommend import recommend;"
+        "import ranker.explain;"
         f"b = load_bundle(Path({str(place.model(bundle.name))!r}));"
         "recommend(b, Histories.empty(1, 2), Context.at(np.zeros(1, np.int64)), 3);"
         "assert 'torch' not in sys.modules"

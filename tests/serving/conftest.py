@@ -1,4 +1,4 @@
-"""A small world for the serving tests: three topics, a bundle trained on it, a real Redis, and a real server."""
+"""A small world for the serving tests: three topics, a trained bundle, a real Redis, a real server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder and the breaker: there is always a slate, it names itself, and a dead store is not asked again and again."""
+"""The ladder and the breaker: there is always a slate, it names itself; a dead store is left alone."""
 
 import asyncio
 import threading

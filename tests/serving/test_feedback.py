@@ -1,4 +1,4 @@
-"""Feedback: an accepted event changes the very next slate, counts once, and reaches the workspace with what was shown."""
+"""Feedback: an accepted event changes the very next slate, counts once, and reaches the workspace."""
 
 import contextlib
 import time
@@ -89,7 +89,8 @@ def test_feedback_and_what_was_shown_reach_the_workspace_once(world, redis_url, 
     ):
         answer = client.get("/v1/users/u09/recommendations?k=4").json()
         event = {
-            "video_id": answer["items"][2]["video_id"], "event": "like", "watch_s": 7.5, "event_id": "drain-1",
+            "video_id": answer["items"][2]["video_id"], "event": "like", "watch_s": 7.5,
+            "event_id": "drain-1",
             "request_id": answer["request_id"], "position": 2, "surface": "home",
         }  # fmt: skip
         assert send(client, "u09", event).status_code == 200

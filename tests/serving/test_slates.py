@@ -1,4 +1,4 @@
-"""Slates: personal, bounded, explained, never a repeat of what was seen, and honest about how they were made."""
+"""Slates: personal, bounded, explained, never a repeat of what was seen, honest about how they came."""
 
 import pytest
 

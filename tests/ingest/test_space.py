@@ -1,0 +1,152 @@
+"""A space in a workspace: built once, read by the server without torch, honest about what it cannot do."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.contracts import EMBEDDINGS, Floats, schema
+from features.errors import BadInput, NotFound, VersionMismatch
+from features.workspace import Workspace, open_workspace
+from ingest.align import AlignSettings
+from ingest.encoders.projector import fit_projector
+from ingest.encoders.query import QueryEncoder, encoder_directory, save_query_encoder
+from ingest.encoders.text import TEXT_BLOCKS, describe_text
+from ingest.space import SpaceSettings, build_space, to_lists
+
+WORDS = {
+    "sea": ["wave", "ocean", "surf", "tide"],
+    "food": ["noodle", "soup", "recipe", "kitchen"],
+    "music": ["drum", "guitar", "chorus", "melody"],
+}
+FAST = SpaceSettings(AlignSettings(steps=5), threads=1)
+
+
+def embed(workspace: Workspace, version: str, vectors: dict[str, Floats]) -> None:
+    n = len(next(iter(vectors.values())))
+    frame = pl.DataFrame({"video_key": range(n), "video_id": [f"v{i}" for i in range(n)]})
+    frame = frame.with_columns(to_lists(matrix).alias(name) for name, matrix in vectors.items())
+    workspace.embeddings(version).append(
+        pl.concat([pl.DataFrame(schema=schema(EMBEDDINGS)), frame], how="diagonal")
+    )
+
+
+def titled(workspace: Workspace, n: int = 150) -> tuple[str, list[str]]:
+    """Videos whose picture and title show one topic; a tenth has no title, and one has nothing at all."""
+    rng = np.random.default_rng(0)
+    topics = [list(WORDS)[i % 3] for i in range(n)]
+    titles = [" ".join(rng.choice(WORDS[topic], 2, replace=False)) for topic in topics]
+    raw = np.stack([found for title in titles if (found := describe_text(title)) is not None])
+    projector = fit_projector("signal", "words", {"text": TEXT_BLOCKS}, {"text": raw})
+    text = projector.project("text", raw)
+    text[::10] = 0.0
+    looks = {topic: rng.standard_normal(12) for topic in WORDS}
+    visual = np.stack([looks[topic] + 0.3 * rng.standard_normal(12) for topic in topics]).astype(np.float32)
+    visual /= np.linalg.norm(visual, axis=1, keepdims=True)
+    visual[0] = 0.0
+    embed(workspace, projector.encoder_version, {"visual": visual, "text": text})
+    projector.save(encoder_directory(workspace, projector.encoder_version))
+    return projector.encoder_version, topics
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(tmp_path / "ws", create=True)
+
+
+def test_a_space_is_built_once_and_says_what_it_is(workspace: Workspace) -> None:
+    encoder_version, _ = titled(workspace)
+    built = build_space(workspace, settings=FAST)
+    assert built.aligned
+    assert built.recall > built.control
+    assert (built.encoder_version, built.videos) == (encoder_version, 150)
+    table = workspace.space(built.space_version)
+    assert table.snapshot().meta["encoder_version"] == encoder_version
+    assert build_space(workspace, encoder_version, FAST) == built
+    assert table.snapshot().sequence == 1
+
+
+def test_a_video_without_anything_has_no_joint_vector(workspace: Workspace) -> None:
+    titled(workspace)
+    frame = workspace.space(build_space(workspace, settings=FAST).space_version).read()
+    assert frame["mask"].to_list()[:2] == [0, 5]
+    assert frame["joint"].is_null().to_list()[:2] == [True, False]
+    lengths = np.linalg.norm(np.stack(frame["joint"].drop_nulls().to_list()), axis=1)
+    np.testing.assert_allclose(lengths, 1.0, rtol=1e-5)
+    assert frame["agreement"].drop_nulls().is_between(-1.0001, 1.0001).all()
+
+
+def test_words_find_videos_that_have_no_title(workspace: Workspace, tmp_path: Path) -> None:
+    _, topics = titled(workspace)
+    version = build_space(workspace, settings=FAST).space_version
+    save_query_encoder(workspace, version, tmp_path / "bundle" / "encoder")
+    query = QueryEncoder.load(tmp_path / "bundle" / "encoder")
+    frame = workspace.space(version).read().filter(pl.col("mask") == 1)
+    joint = np.stack(frame["joint"].to_list())
+    for topic, words in WORDS.items():
+        asked = query.text(f"{words[3]} {words[0]} {words[1]}")
+        assert asked is not None
+        best = frame["video_key"].to_list()[int((joint @ asked).argmax())]
+        assert topics[best] == topic
+    assert query.text("!!!") is None
+    with pytest.raises(BadInput, match="embedded from visual, text only"):
+        query.vector("audio", np.ones(3, np.float32))
+
+
+def test_imported_embeddings_make_a_space_but_answer_no_words(workspace: Workspace, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    embed(
+        workspace,
+        "import-1",
+        {"visual": rng.random((60, 6), np.float32), "audio": rng.random((60, 5), np.float32)},
+    )
+    built = build_space(workspace, settings=FAST)
+    assert not built.aligned
+    assert len(workspace.space(built.space_version).read()["joint"][0]) == 11
+    save_query_encoder(workspace, built.space_version, tmp_path / "encoder")
+    with pytest.raises(BadInput, match="imported without their encoder"):
+        QueryEncoder.load(tmp_path / "encoder").text("sea")
+
+
+def test_a_few_videos_stand_side_by_side_and_still_answer_words(workspace: Workspace, tmp_path: Path) -> None:
+    titled(workspace, n=30)
+    built = build_space(workspace, settings=FAST)
+    assert (built.aligned, built.recall, built.control) == (False, 0.0, 0.0)
+    save_query_encoder(workspace, built.space_version, tmp_path / "encoder")
+    found = QueryEncoder.load(tmp_path / "encoder").text("ocean wave")
+    assert found is not None
+    assert not found[:12].any()
+    assert np.linalg.norm(found) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_new_embeddings_give_a_new_version_and_the_last_row_of_a_video_counts(workspace: Workspace) -> None:
+    rng = np.random.default_rng(0)
+    embed(workspace, "import-1", {"visual": rng.random((5, 6), np.float32)})
+    first = build_space(workspace)
+    embed(workspace, "import-1", {"visual": rng.random((3, 6), np.float32)})
+    second = build_space(workspace)
+    assert first.space_version != second.space_version
+    assert (first.videos, second.videos) == (5, 5)
+
+
+def test_what_is_missing_or_mixed_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="has no embeddings"):
+        build_space(workspace)
+    with pytest.raises(NotFound, match="no embeddings of encoder nobody"):
+        build_space(workspace, "nobody")
+    with pytest.raises(NotFound, match="space nowhere is not in"):
+        save_query_encoder(workspace, "nowhere", tmp_path / "encoder")
+    embed(workspace, "import-1", {"visual": np.ones((2, 6), np.float32)})
+    embed(workspace, "import-1", {"visual": np.ones((1, 7), np.float32)})
+    with pytest.raises(BadInput, match=r"visual vectors have lengths \[6, 7\]"):
+        build_space(workspace, "import-1")
+
+
+def test_a_bundle_with_two_encoders_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    titled(workspace)
+    save_query_encoder(workspace, build_space(workspace, settings=FAST).space_version, tmp_path / "encoder")
+    raw = np.stack([found for word in WORDS if (found := describe_text(word)) is not None])
+    fit_projector("signal", "other", {"text": TEXT_BLOCKS}, {"text": raw}).save(tmp_path / "encoder")
+    with pytest.raises(VersionMismatch, match="a projector of signal-"):
+        QueryEncoder.load(tmp_path / "encoder")
