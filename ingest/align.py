@@ -38,7 +38,7 @@ class AlignSettings:
     """Of the closed-form start, in units of a modality's mean variance."""
     steps: int = 30
     """Of InfoNCE, from there."""
-    batch: int = 1024
+    batch: int = 512
     """Videos a step; all where there are fewer."""
     learning_rate: float = 0.003
     weight_decay: float = 0.1
@@ -50,8 +50,8 @@ class AlignSettings:
     min_pairs: int = 40
     """Two modalities with fewer common videos are not aligned with each other."""
     folds: int = 4
-    max_judged: int = 2000
-    """Held-out videos a fold, at most; above `folds` times this many videos, one fold is judged."""
+    max_judged: int = 500
+    """Above `folds` times this many videos, one fold of this size is judged: it is large enough."""
     seed: int = 7
 
 

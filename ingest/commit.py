@@ -28,7 +28,10 @@ WORDS: Final = ("title", "description", "tags")
 """Columns that the text descriptor reads."""
 
 REFIT_GROWTH: Final = 4.0
-"""A corpus that has grown so many times since its statistics were fitted gets new ones, and a new version."""
+"""A modality that has grown so many times since its statistics were fitted gets new ones: a new version."""
+
+MIN_REFIT: Final = 16
+"""Fewer descriptors of a modality make no new statistics worth having."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def commit_embeddings(
         return Written(None, frozenset())
     before = workspace.catalogue.read()
     videos = _with_words(ready, before)
-    projector, is_new = _projector(workspace, table, videos, before, encoder, refit=refit)
+    projector, counts, is_new = _projector(workspace, table, videos, before, encoder, refit=refit)
     target = workspace.embeddings(projector.encoder_version)
     due = _due(videos, before, target, facts if is_new else facts.clear())
     if due.height:
@@ -68,7 +71,7 @@ def commit_embeddings(
         rows = table.scan().join(due.lazy().select("content_hash"), on="content_hash", how="semi").collect()
         rows = rows.unique("content_hash", keep="last")
         _write_thumbnails(workspace, due, rows)
-        _write_rows(target, _embedding_rows(due, rows, projector, encoder), table)
+        _write_rows(target, _embedding_rows(due, rows, projector, encoder), table.name, counts)
         log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
     if ready.height:
         register(workspace, ready)
@@ -107,26 +110,32 @@ def _projector(
     encoder: Encoder,
     *,
     refit: bool,
-) -> tuple[Projector, bool]:
-    """The newest projector of these descriptors, or a newly fitted one; and whether it is new."""
-    contents = table.snapshot().rows
+) -> tuple[Projector, dict[str, int], bool]:
+    """The newest projector of these descriptors, or a new one; what there is to fit on; whether it is new."""
+    counts = _counts(table, videos, catalogue)
     for version in reversed(workspace.encoder_versions()):
         meta = workspace.embeddings(version).snapshot().meta
         if refit or meta.get("descriptors") != table.name:
             continue
         projector = load_projector(encoder_directory(workspace, version))
-        if contents < REFIT_GROWTH * meta["fitted_on"] and not _lacks(projector, table, videos):
-            return projector, False
+        grown = (n >= max(MIN_REFIT, REFIT_GROWTH * meta["fitted_on"].get(m, 0)) for m, n in counts.items())
+        if not any(grown):
+            return projector, counts, False
         break
-    return _fit(workspace, table, videos, catalogue, encoder), True
+    return _fit(workspace, table, videos, catalogue, encoder), counts, True
 
 
-def _lacks(projector: Projector, table: Table, videos: pl.DataFrame) -> bool:
-    """True where there is a modality that no video had when the statistics were fitted."""
-    counts = table.scan().select(pl.col(m).count() for m in DESCRIBED).collect().row(0, named=True)
-    words = videos.select(pl.any_horizontal(pl.col(w).is_not_null() for w in WORDS).any()).item()
-    present = {m for m in DESCRIBED if counts[m]} | ({"text"} if words else set())
-    return bool(present - set(projector.dims))
+def _counts(table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame) -> dict[str, int]:
+    """Descriptors of each modality that statistics could be fitted on now."""
+    described = table.scan().select(pl.col(m).count() for m in DESCRIBED).collect().row(0, named=True)
+    has_words = pl.any_horizontal(pl.col(w).is_not_null() for w in WORDS)
+    return {**described, "text": int(_all_words(videos, catalogue).select(has_words.sum()).item())}
+
+
+def _all_words(videos: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
+    """Words of the listed videos and of all known ones, sorted by id."""
+    known = catalogue.join(videos, on="video_id", how="anti").select("video_id", *WORDS)
+    return pl.concat([videos.select("video_id", *WORDS), known]).sort("video_id")
 
 
 def _fit(
@@ -135,9 +144,7 @@ def _fit(
     """Statistics of all contents, in an order that does not depend on which worker was faster."""
     rows = table.read(["content_hash", *DESCRIBED]).unique("content_hash").sort("content_hash")
     raw = {m: _stack(rows[m]) for m in DESCRIBED}
-    known = catalogue.join(videos, on="video_id", how="anti").select("video_id", *WORDS)
-    words = pl.concat([videos.select("video_id", *WORDS), known]).sort("video_id")
-    _, texts = _describe_words(words, encoder)
+    _, texts = _describe_words(_all_words(videos, catalogue), encoder)
     projector = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
     projector.save(encoder_directory(workspace, projector.encoder_version))
     return projector
@@ -183,10 +190,10 @@ def _place(name: str, n: int, at: list[int], vectors: Floats) -> pl.Series:
     return pl.Series(name, [None if v is None else v.tolist() for v in column], dtype=VECTOR)
 
 
-def _write_rows(target: Table, rows: pl.DataFrame, descriptors: Table) -> None:
+def _write_rows(target: Table, rows: pl.DataFrame, descriptors: str, counts: dict[str, int]) -> None:
     """Appends, or puts the table's rows anew where one of these videos has a row already."""
     before = target.snapshot()
-    meta = {"fitted_on": descriptors.snapshot().rows, **before.meta, "descriptors": descriptors.name}
+    meta = {"fitted_on": counts, **before.meta, "descriptors": descriptors}
     kept = target.read().join(rows, on="video_key", how="anti", maintain_order="left")
     if len(kept) == before.rows:
         target.append(rows, meta=meta)

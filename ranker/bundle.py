@@ -147,11 +147,13 @@ def modalities_in(without: frozenset[str]) -> frozenset[str]:
     return without & frozenset(MODALITIES)
 
 
-@functools.lru_cache(maxsize=8)
 def ablated(bundle: Bundle, modalities: frozenset[str]) -> Bundle:
     """The bundle as if its videos had never had these modalities; the weights stay as they were learnt."""
-    if not modalities:
-        return bundle
+    return _ablated(bundle, modalities) if modalities else bundle
+
+
+@functools.lru_cache(maxsize=4)
+def _ablated(bundle: Bundle, modalities: frozenset[str]) -> Bundle:
     videos = without_modalities(bundle.videos, modalities)
     tower = less(bundle.tower, modalities)
     vectors, content = video_vectors(tower, videos), content_vectors(videos)

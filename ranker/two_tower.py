@@ -112,8 +112,7 @@ class UserTower(nn.Module):
         """Vectors of users, (b, d), from their events' vectors, (b, h, d), newest first."""
         steps = torch.from_numpy(places(tokens.shape[1]))
         weights = self.token_weights[tokens] * self.place_weights[steps].exp() * present  # (b, h)
-        pooled = F.normalize(torch.einsum("bh,bhd->bd", weights, vectors), dim=1)
-        return pooled
+        return F.normalize(torch.einsum("bh,bhd->bd", weights, vectors), dim=1)
 
 
 def train_towers(
@@ -177,7 +176,7 @@ class _Sampler:
         activity = np.bincount(pairs.users)[pairs.users]
         weights = pairs.weights.astype(np.float64) * activity**-settings.user_power
         weights /= weights.sum()
-        share = np.bincount(pairs.targets, weights, n_videos)
+        share = np.bincount(pairs.targets, weights, n_videos).astype(np.float64)
         usable = has_history(pairs)
         drawn = weights * usable
         chance = np.bincount(pairs.targets, drawn, n_videos) / max(drawn.sum(), 1e-12)

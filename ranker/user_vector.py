@@ -1,7 +1,7 @@
 """The trained two-tower without torch: vectors of videos and of users, in NumPy, for the request path.
 
 A video's vector is its id embedding plus gated projections of its modalities, on the unit sphere; a user's is
-a weighted sum of the vectors of the latest events plus what is liked by people of whom nothing is known.
+a weighted sum of the vectors of the latest events or, without any, the direction of what everybody likes.
 There is no user id, so a new user and a new event count at once. `two_tower.py` holds the same formulas in
 torch; a test says that both agree.
 """
@@ -66,7 +66,8 @@ def user_vectors(tower: Tower, vectors: Floats, history: HistoryRows) -> Floats:
     pooled = np.zeros((len(history.rows), tower.dim), np.float32)
     if length and len(vectors):
         pooled = unit(np.einsum("nh,nhd->nd", weights, vectors[np.maximum(history.rows, 0)]))
-    return np.where(pooled.any(axis=1)[:, None], pooled, tower.prior).astype(np.float32)
+    known = np.asarray(pooled.any(axis=1))
+    return np.where(known[:, None], pooled, tower.prior).astype(np.float32)
 
 
 def less(tower: Tower, modalities: frozenset[str]) -> Tower:

@@ -40,7 +40,9 @@ _BLANK: Final = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 180"
 <defs><linearGradient id="g" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="hsl({hue} 45% 42%)"/>
 <stop offset="1" stop-color="hsl({other} 50% 26%)"/></linearGradient></defs>
 <rect width="320" height="180" fill="url(#g)"/>
-<path d="M140 62v56l48-28z" fill="#fff" fill-opacity=".75"/></svg>"""
+<circle cx="250" cy="40" r="70" fill="#fff" fill-opacity=".07"/>
+<circle cx="60" cy="160" r="90" fill="#fff" fill-opacity=".06"/>
+</svg>"""
 
 
 @router.get("/")

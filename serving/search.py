@@ -77,7 +77,7 @@ def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
 
 
 def vectors_of(desk: Desk, by: Modality) -> Floats:
-    """Unit rows to compare videos by, (n, d): one modality's, or all together; d is 0 where there are none."""
+    """Unit rows to compare videos by, (n, d): one modality's or all together; d is 0 where there are none."""
     if by == "joint":
         return desk.bundle.content
     return desk.videos.vectors.get(by, np.zeros((len(desk.videos), 0), np.float32))

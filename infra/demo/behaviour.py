@@ -82,18 +82,17 @@ def watch(utility: Doubles, rng: np.random.Generator) -> Doubles:
 def react(utility: Doubles, share: Doubles, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """What people do on one video each: (first event, second event or -1) as event codes, (n,) each.
 
-    The first is a play, or a skip where less than a fifth was watched; the second a like, share or follow of those
-    who saw half of it, or a dislike of those who skipped.
+    The first is a play, or a skip where less than a fifth was watched; the second a like, share or follow of
+    those who saw half of it, or a dislike of those who skipped.
     """
     n = len(utility)
     skipped = share < 0.2
     first = np.where(skipped, EVENT_CODES["skip"], EVENT_CODES["play"])
     warm = (share >= 0.5) & (rng.random(n) < 1 / (1 + np.exp(-1.2 * (utility - LIKE_BAR))))
     kind = rng.random(n)
-    praise = np.where(kind < 0.08, EVENT_CODES["share"], np.where(kind < 0.12, EVENT_CODES["follow"],
-                                                                  EVENT_CODES["like"]))
+    praise = np.where(
+        kind < 0.08, EVENT_CODES["share"], np.where(kind < 0.12, EVENT_CODES["follow"], EVENT_CODES["like"])
+    )
     cold = skipped & (utility < 0) & (rng.random(n) < 0.05)
     second = np.where(warm, praise, np.where(cold, EVENT_CODES["dislike"], -1))
     return first, second
-
-

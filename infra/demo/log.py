@@ -1,12 +1,13 @@
-"""The event log of a world: slates of a stated policy with true propensities, and what people find by themselves.
+"""The event log of a world: slates of a stated policy with true propensities, and what people find themselves.
 
-Policy `popular-softmax-eps10`. The slots of a slate are filled one after the other from the videos that are out, that
-the user has not seen and that are not yet in this slate. With probability 0.1 a slot gets any of them, all alike; else
-one by a softmax over POLICY_WEIGHT * log(1 + plays, halved every 4 days, up to the last midnight) + a bonus for videos
-younger than 3 days. It knows nothing of tastes. `propensity` is the probability of the video in its slot, given the
-slots before it; the product over a slate is the propensity of the slate.
+Policy `popular-softmax-eps10`. The slots of a slate are filled one after the other from the videos that are out,
+that the user has not seen and that are not yet in this slate. With probability 0.1 a slot gets any of them, all
+alike; else one by a softmax over POLICY_WEIGHT * log(1 + plays, halved every 4 days, up to the last midnight), plus a
+bonus for videos younger than 3 days. It knows nothing of tastes. `propensity` is the probability of the video in its
+slot, given the slots before it; the product over a slate is the propensity of the slate.
 
-About a third of the plays come without a slate: `surface` is `search`, and position, policy and propensity are null.
+Some plays come without a slate: `surface` is `search`, and position, policy and propensity are null. Within a slate
+people look at one place after the other and stop somewhere: an impression further down is less often acted on.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def policy_logits(world: World, day: int, plays: Doubles) -> Doubles:
 
 
 def slot_distribution(logits: Doubles, allowed: Flags) -> Doubles:
-    """Probability of each video in the next slot, (n, videos); a row sums to 1, or to 0 where nothing is allowed.
+    """Probability of each video in the next slot, (n, videos); rows sum to 1, or to 0 where nothing is allowed.
 
     Args:
         logits: (videos,), finite.
@@ -90,7 +91,9 @@ def slot_distribution(logits: Doubles, allowed: Flags) -> Doubles:
     return np.asarray((1 - EPSILON) * soft + EPSILON * flat)
 
 
-def _simulate_day(world: World, day: int, logits: Doubles, seen: Flags, rng: np.random.Generator) -> list[Rows]:
+def _simulate_day(
+    world: World, day: int, logits: Doubles, seen: Flags, rng: np.random.Generator
+) -> list[Rows]:
     """Rows of one day; marks in `seen` what is seen in it."""
     people = world.people
     utility = utilities(world, day + 0.5)
@@ -109,16 +112,14 @@ def _simulate_day(world: World, day: int, logits: Doubles, seen: Flags, rng: np.
 
 
 def _visit_start(world: World, day: int, visit: int, who: Ints, rng: np.random.Generator) -> Ints:
-    """ms since the epoch, (n,): near the user's usual local hour, later visits later, never past this UTC day."""
+    """ms since the epoch, (n,): near the user's usual local hour, later visits later, within this UTC day."""
     people = world.people
     hour = people.hour[who] + rng.normal(0, 1.5, len(who)) - people.utc_offset_min[who] / 60
     within = (hour % 24) / 24 / MAX_SESSIONS + visit / MAX_SESSIONS if visit else (hour % 24) / 24
     return START_MS + day * DAY_MS + np.minimum(within * DAY_MS, DAY_MS - 600_000).astype(np.int64)
 
 
-def _serve(
-    logits: Doubles, who: Ints, allowed: Flags, rng: np.random.Generator
-) -> tuple[Ints, Doubles]:
+def _serve(logits: Doubles, who: Ints, allowed: Flags, rng: np.random.Generator) -> tuple[Ints, Doubles]:
     """Slates for n users: videos (-1 where nothing was left) and propensities, (n, SLATE) each."""
     videos = np.full((len(who), SLATE), -1)
     propensity = np.zeros((len(who), SLATE))
@@ -159,29 +160,47 @@ def _watch_slates(
         looking &= rng.random(len(who)) < (LOOKS_ON if slot else 1.0)
         n = int(there.sum())
         base: Rows = {
-            "user": who[there], "video": video[there], "request": request[there],
-            "position": np.full(n, slot), "propensity": served[1][there, slot],
+            "user": who[there],
+            "video": video[there],
+            "request": request[there],
+            "position": np.full(n, slot),
+            "propensity": served[1][there, slot],
         }
-        rows.append({**base, "event": np.full(n, EVENT_CODES["impression"]), "ts": at_ms[there],
-                     "watch_s": np.full(n, np.nan)})
+        rows.append(
+            {
+                **base,
+                "event": np.full(n, EVENT_CODES["impression"]),
+                "ts": at_ms[there],
+                "watch_s": np.full(n, np.nan),
+            }
+        )
         acting = looking & there
         events, spent_ms = _events(world, who[acting], video[acting], at_ms[acting], utility, seen, rng)
-        rows += [{**{name: _spread(base[name], there, index, acting) for name in base}, **event}
-                 for index, event in events]
+        rows += [
+            {**{name: _spread(base[name], there, index, acting) for name in base}, **event}
+            for index, event in events
+        ]
         at_ms[acting] += spent_ms
         at_ms += rng.integers(300, 1500, len(who))
     return rows
 
 
-def _spread(values: np.ndarray[tuple[int], np.dtype[np.generic]], there: Flags, index: Ints, acting: Flags
-            ) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
+def _spread(
+    values: np.ndarray[tuple[int], np.dtype[np.generic]], there: Flags, index: Ints, acting: Flags
+) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
     """Of a column over the served users, the entries of the acting users at `index`."""
     place = np.cumsum(there) - 1
-    return values[place[acting][index]]
+    return np.asarray(values[place[acting][index]])
 
 
 def _search(
-    world: World, who: Ints, start_ms: Ints, utility: Doubles, wanted: Doubles, out: Flags, seen: Flags,
+    world: World,
+    who: Ints,
+    start_ms: Ints,
+    utility: Doubles,
+    wanted: Doubles,
+    out: Flags,
+    seen: Flags,
     rng: np.random.Generator,
 ) -> list[Rows]:
     """Plays of what people look for by themselves after the slate, by a softmax of what they like."""
@@ -195,28 +214,42 @@ def _search(
         video = _draw(np.exp(logits - np.where(np.isfinite(best), best, 0)), rng)
         user, ms, video = user[video >= 0], ms[video >= 0], video[video >= 0]
         events, _ = _events(world, user, video, ms + turn * 20_000, utility, seen, rng)
-        rows += [{"user": user[index], "video": video[index], "request": np.full(len(index), -1),
-                  "position": np.full(len(index), -1), "propensity": np.full(len(index), np.nan), **event}
-                 for index, event in events]
+        rows += [
+            {
+                "user": user[index],
+                "video": video[index],
+                "request": np.full(len(index), -1),
+                "position": np.full(len(index), -1),
+                "propensity": np.full(len(index), np.nan),
+                **event,
+            }
+            for index, event in events
+        ]
     return rows
 
 
 def _events(
-    world: World, user: Ints, video: Ints, at_ms: Ints, utility: Doubles, seen: Flags, rng: np.random.Generator
+    world: World,
+    user: Ints,
+    video: Ints,
+    at_ms: Ints,
+    utility: Doubles,
+    seen: Flags,
+    rng: np.random.Generator,
 ) -> tuple[list[tuple[Ints, Rows]], Ints]:
-    """First and second events of n people on one video each, with who of them did it, and the ms they spent."""
+    """First and second events of n people on one video each, with who did them, and the ms spent watching."""
     worth = utility[user, video]
     share = watch(worth, rng)
     first, second = react(worth, share, rng)
     watch_s = np.round(share * world.videos.duration_s[video], 2)
     spent_ms = (watch_s * 1000).astype(np.int64)
-    also = np.flatnonzero(second >= 0)
+    also, later_ms = np.flatnonzero(second >= 0), at_ms + 300 + spent_ms
     for code in (first, second):
         done = (code >= 0) & seen_mask(code.astype(np.int64).clip(0).astype(np.uint8))
         seen[user[done], video[done]] = True
     return [
         (np.arange(len(user)), {"event": first, "ts": at_ms + 200, "watch_s": watch_s}),
-        (also, {"event": second[also], "ts": at_ms[also] + 300 + spent_ms[also], "watch_s": np.full(len(also), np.nan)}),
+        (also, {"event": second[also], "ts": later_ms[also], "watch_s": np.full(len(also), np.nan)}),
     ], spent_ms
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +17,7 @@ import polars as pl
 
 from features.contracts import DAY_MS, TS
 from infra.demo import scenes, sounds
-from infra.demo.world import CARRIES, START_MS, World
+from infra.demo.world import CARRIES, START_MS, Doubles, World
 
 FRAME_RATE: Final = 12
 MEDIA_FOLDER: Final = "videos"
@@ -43,7 +43,7 @@ class ClipPlan:
 
 
 def render_media(world: World, directory: Path, progress: Progress | None = None, processes: int = 2) -> Path:
-    """Writes all files of a world below `directory/videos` and the manifest beside; gives the manifest's path.
+    """Writes all files of a world below `directory/videos`, and the manifest beside; gives the manifest's path.
 
     Args:
         world: what to render.
@@ -121,6 +121,8 @@ def render_clip(plan: ClipPlan) -> None:
         picture.pix_fmt = "yuv420p"
         picture.options = {"preset": "ultrafast", "crf": "23", "threads": "1"}
         track = container.add_stream("aac", rate=sounds.RATE_HZ, layout="mono") if plan.sounds else None
+        if track is not None:
+            track.options = {"aac_coder": "fast"}
         for number, pixels in enumerate(clip_frames(plan)):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE)
@@ -162,20 +164,17 @@ def broken_bytes(kind: str, example: Path, seed: int) -> bytes:
     return np.random.default_rng([seed, 3]).bytes(20_000)
 
 
-def _rendered(plans: list[ClipPlan], processes: int) -> map[None] | list[None]:
-    """Renders all plans, one result after the other; in this process where there is little to do."""
+def _rendered(plans: list[ClipPlan], processes: int) -> Iterator[None]:
+    """Renders all plans, one yield a finished file; in this process where there is little to do."""
     if processes <= 1 or len(plans) < 8:
-        return map(render_clip, plans)
-    return _rendered_apart(plans, processes)
-
-
-def _rendered_apart(plans: list[ClipPlan], processes: int) -> list[None]:
+        yield from map(render_clip, plans)
+        return
     # Spawned, not forked: the caller may have worked with torch or Polars, whose threads a fork would lose.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(render_clip, plans, chunksize=2))
+        yield from pool.map(render_clip, plans, chunksize=2)
 
 
-def _topics_of(mixture: np.ndarray[tuple[int], np.dtype[np.float64]], main: int) -> tuple[tuple[int, float], ...]:
+def _topics_of(mixture: Doubles, main: int) -> tuple[tuple[int, float], ...]:
     carried = [int(t) for t in np.flatnonzero(mixture >= CARRIES) if t != main]
     return tuple((t, float(mixture[t])) for t in (main, *carried))
 

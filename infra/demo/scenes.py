@@ -1,7 +1,7 @@
 """What each topic looks like: small moving scenes, drawn with NumPy, every one a little different.
 
-A scene is drawn at `SIZE` x `SIZE` in float32 from 0 to 1. Its function gets the clip's own random stream once and
-gives back a function of time, so that what never moves is drawn once.
+A scene is drawn at `SIZE` x `SIZE` in float32 from 0 to 1. Its maker gets the clip's own random stream once and gives
+back a function of time, so that what never moves is drawn once. Drawing functions that take a frame paint on it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Frame = npt.NDArray[np.float32]
 Scene = Callable[[float], Frame]
 """Seconds to a frame, float32, (SIZE, SIZE, 3), 0 to 1."""
 Colour = tuple[float, float, float]
+Values = npt.NDArray[np.float64]
 
 _AXIS: Final = np.arange(SIZE, dtype=np.float32) + 0.5
 _X: Final = _AXIS[None, :] / SIZE
@@ -50,14 +51,15 @@ def _blend(under: Frame, over: Frame | Colour, alpha: Frame) -> Frame:
     return np.asarray(under + alpha[..., None] * (np.asarray(over, np.float32) - under), np.float32)
 
 
-def _paint(frame: Frame, rows: slice, columns: slice, colour: Colour, alpha: Frame) -> None:
-    """Puts a colour on a part of a frame that the caller made; the only writing in place here."""
+def _paint(frame: Frame, rows: slice, columns: slice, colour: Colour, alpha: Values | Frame) -> None:
+    """Puts a colour on a part of the frame, by an alpha of that part's shape."""
     part = frame[rows, columns]
     part += alpha[..., None] * (np.array(colour, np.float32) - part)
 
 
-def _disc(frame: Frame, x: float, y: float, radius: float, colour: Colour, alpha: float = 1.0, soft: float = 1.0
-          ) -> None:
+def _disc(
+    frame: Frame, x: float, y: float, radius: float, colour: Colour, alpha: float = 1.0, soft: float = 1.0
+) -> None:
     """A disc at (x, y) in shares of the frame, with an edge `soft` pixels wide."""
     cx, cy, r = x * SIZE, y * SIZE, radius * SIZE
     reach = r + soft
@@ -69,12 +71,27 @@ def _disc(frame: Frame, x: float, y: float, radius: float, colour: Colour, alpha
     _paint(frame, slice(y0, y1), slice(x0, x1), colour, np.clip((r - distance) / soft + 0.5, 0, 1) * alpha)
 
 
-def _box(frame: Frame, x: float, y: float, width: float, height: float, colour: Colour, alpha: float = 1.0) -> None:
+def _box(
+    frame: Frame, x: float, y: float, width: float, height: float, colour: Colour, alpha: float = 1.0
+) -> None:
     """An upright rectangle from (x, y), in shares of the frame."""
-    x0, x1 = max(round(x * SIZE), 0), min(round((x + width) * SIZE), SIZE)
-    y0, y1 = max(round(y * SIZE), 0), min(round((y + height) * SIZE), SIZE)
+    x0, x1 = max(int(x * SIZE + 0.5), 0), min(int((x + width) * SIZE + 0.5), SIZE)
+    y0, y1 = max(int(y * SIZE + 0.5), 0), min(int((y + height) * SIZE + 0.5), SIZE)
     if x0 < x1 and y0 < y1:
-        _paint(frame, slice(y0, y1), slice(x0, x1), colour, np.full((y1 - y0, x1 - x0), alpha, np.float32))
+        part = frame[y0:y1, x0:x1]
+        part *= 1 - alpha
+        part += np.array(colour, np.float32) * np.float32(alpha)
+
+
+def _specks(
+    frame: Frame, x: Values, y: Values, width: int, height: int, colours: Frame, alpha: Values
+) -> None:
+    """n small blocks of `width` x `height` pixels at once; x and y wrap around, colours are (n, 3)."""
+    rows = (np.mod(y, 1) * SIZE).astype(np.int64)[:, None, None] + np.arange(height)[:, None]
+    columns = (np.mod(x, 1) * SIZE).astype(np.int64)[:, None, None] + np.arange(width)
+    at = (np.minimum(rows, SIZE - 1), np.mod(columns, SIZE))
+    weight = alpha[:, None, None, None]
+    frame[at] = frame[at] * (1 - weight) + weight * colours[:, None, None, :]
 
 
 def _gradient(top: Colour, bottom: Colour) -> Frame:
@@ -89,9 +106,14 @@ def _tint(colour: Colour, rng: np.random.Generator, by: float = 0.06) -> Colour:
     return red, green, blue
 
 
-def _ground(height: Frame, frame: Frame, colour: Colour, soft: float = 1.5) -> Frame:
+def _ground(frame: Frame, height: Frame, colour: Colour, soft: float = 1.5) -> None:
     """Fills everything below a line of heights, one for each column, in shares of the frame."""
-    return _blend(frame, colour, np.clip((_Y - height[None, :]) * SIZE / soft + 0.5, 0, 1))
+    first = max(int(float(height.min()) * SIZE - soft), 0)
+    last = min(int(float(height.max()) * SIZE + soft) + 2, SIZE)
+    if first < last:
+        depth = (_AXIS[first:last, None] - height[None, :] * SIZE) / soft + 0.5
+        _paint(frame, slice(first, last), slice(0, SIZE), colour, np.clip(depth, 0, 1).astype(np.float32))
+    frame[max(last, 0) :] = colour
 
 
 def _ocean(rng: np.random.Generator) -> Scene:
@@ -103,14 +125,14 @@ def _ocean(rng: np.random.Generator) -> Scene:
     boat = float(rng.uniform(0.2, 0.8))
 
     def draw(t: float) -> Frame:
-        frame = sky
+        frame = sky.copy()
         for i in range(count):
             depth = i / (count - 1)
             base = top + (1 - top) * depth**1.3 * 0.92
             line = base + (0.008 + 0.03 * depth) * np.sin(lengths[i] * _X[0] + phases[i] + t * (1.2 + depth))
             colour = tuple(f + (n - f) * depth for f, n in zip(far, near, strict=True))
-            frame = _ground((line - 0.012).astype(np.float32), frame, (0.9, 0.97, 1.0), 2.5)
-            frame = _ground(line.astype(np.float32), frame, (colour[0], colour[1], colour[2]))
+            _ground(frame, (line - 0.012).astype(np.float32), (0.9, 0.97, 1.0), 2.5)
+            _ground(frame, line.astype(np.float32), (colour[0], colour[1], colour[2]))
             if i == 1:
                 _sail(frame, (boat + 0.02 * t) % 1.2 - 0.1, base + 0.015 * float(np.sin(t * 2)))
         return frame
@@ -134,22 +156,43 @@ def _forest(rng: np.random.Generator) -> Scene:
             _box(frame, float(x), 0.0, width, 1.0, trunk)
             for _ in range(9):
                 spot = rng.normal((x, 0.1 + 0.05 * depth), (0.09, 0.1))
-                _disc(frame, float(spot[0]), float(spot[1]), float(rng.uniform(0.03, 0.08)), _tint(crown, rng, 0.03), 0.9)
+                _disc(
+                    frame,
+                    float(spot[0]),
+                    float(spot[1]),
+                    float(rng.uniform(0.03, 0.08)),
+                    _tint(crown, rng, 0.03),
+                    0.9,
+                )
     floor = 0.86 + 0.02 * np.sin(11 * _X[0] + rng.uniform(0, 6))
-    still = _ground(floor.astype(np.float32), frame, _tint((0.1, 0.26, 0.1), rng, 0.02))
+    _ground(frame, floor.astype(np.float32), _tint((0.1, 0.26, 0.1), rng, 0.02))
     n = int(rng.integers(18, 30))
     seeds = rng.uniform(0, 1, (n, 4))
 
     def draw(t: float) -> Frame:
-        out = still.copy()
+        out = frame.copy()
         for x, y, size, phase in seeds:
             glow = 0.5 + 0.5 * float(np.sin(3 * t + 20 * phase))
             if phase < 0.5:
-                _disc(out, (x + 0.05 * np.sin(t + 9 * size)) % 1, 0.3 + 0.6 * y + 0.04 * np.cos(t * 1.3 + 9 * phase),
-                      0.012 + 0.008 * size, (1.0, 0.95, 0.45), 0.35 + 0.6 * glow, 5)
+                height = 0.3 + 0.6 * y + 0.04 * np.cos(t * 1.3 + 9 * phase)
+                _disc(
+                    out,
+                    (x + 0.05 * np.sin(t + 9 * size)) % 1,
+                    height,
+                    0.012 + 0.008 * size,
+                    (1.0, 0.95, 0.45),
+                    0.35 + 0.6 * glow,
+                    5,
+                )
             else:
-                _disc(out, (x + 0.04 * np.sin(2 * t + 9 * phase)) % 1, (y + 0.09 * t * (0.6 + size)) % 1.05,
-                      0.008 + 0.008 * size, (0.75, 0.85 - 0.4 * size, 0.15), 0.95)
+                _disc(
+                    out,
+                    (x + 0.04 * np.sin(2 * t + 9 * phase)) % 1,
+                    (y + 0.09 * t * (0.6 + size)) % 1.05,
+                    0.008 + 0.008 * size,
+                    (0.75, 0.85 - 0.4 * size, 0.15),
+                    0.95,
+                )
         return out
 
     return draw
@@ -165,8 +208,11 @@ def _city(rng: np.random.Generator) -> Scene:
         _box(still, x, top, width - 0.012, 1 - top, _tint((0.09, 0.08, 0.2), rng, 0.025))
         _box(still, x, top, width - 0.012, 0.012, neon[int(rng.integers(3))], 0.9)
         for wx in np.arange(x + 0.016, x + width - 0.03, 0.028):
-            lights += [(float(wx), float(wy), (1.0, 0.86, 0.5), float(rng.random()))
-                       for wy in np.arange(top + 0.035, 0.8, 0.042) if rng.random() < 0.6]
+            lights += [
+                (float(wx), float(wy), (1.0, 0.86, 0.5), float(rng.random()))
+                for wy in np.arange(top + 0.035, 0.8, 0.042)
+                if rng.random() < 0.6
+            ]
         x += width
     for wx, wy, colour, phase in lights:
         if phase < 0.8:
@@ -204,13 +250,19 @@ def _palette(*stops: Colour) -> Frame:
     """256 colours that run through the stops, (256, 3)."""
     at = np.linspace(0, 1, len(stops))
     values = np.array(stops)
-    return np.stack([np.interp(np.linspace(0, 1, 256), at, values[:, c]) for c in range(3)], axis=1).astype(np.float32)
+    steps = np.linspace(0, 1, 256)
+    return np.stack([np.interp(steps, at, values[:, c]) for c in range(3)], axis=1).astype(np.float32)
 
 
 def _fire(rng: np.random.Generator) -> Scene:
     slow, fast = _noise(rng, int(rng.integers(7, 11))), _noise(rng, int(rng.integers(15, 24)))
-    colours = _palette((0.05, 0.01, 0.02), (0.35, 0.03, 0.02), _tint((0.85, 0.2, 0.03), rng, 0.04),
-                       _tint((1.0, 0.6, 0.1), rng, 0.04), (1.0, 0.95, 0.7))
+    colours = _palette(
+        (0.05, 0.01, 0.02),
+        (0.35, 0.03, 0.02),
+        _tint((0.85, 0.2, 0.03), rng, 0.04),
+        _tint((1.0, 0.6, 0.1), rng, 0.04),
+        (1.0, 0.95, 0.7),
+    )
     middle, width = float(rng.uniform(0.38, 0.62)), float(rng.uniform(0.3, 0.55))
     body = (1.25 * _Y**1.2 - 1.3 * np.abs(_X - middle) ** 1.6 / width).astype(np.float32)
     sparks = rng.uniform(0, 1, (22, 3))
@@ -222,8 +274,15 @@ def _fire(rng: np.random.Generator) -> Scene:
         out = colours[(heat * 255).astype(np.uint8)]
         for x, y, size in sparks:
             rise = (y + t * (0.25 + 0.3 * size)) % 1
-            _disc(out, x + 0.03 * np.sin(5 * t + 9 * size), 1 - rise, 0.004 + 0.005 * size, (1.0, 0.8, 0.35),
-                  0.9 * (1 - rise), 2)
+            _disc(
+                out,
+                x + 0.03 * np.sin(5 * t + 9 * size),
+                1 - rise,
+                0.004 + 0.005 * size,
+                (1.0, 0.8, 0.35),
+                0.9 * (1 - rise),
+                2,
+            )
         _box(out, middle - 0.3, 0.93, 0.6, 0.045, (0.16, 0.08, 0.05))
         _box(out, middle - 0.2, 0.89, 0.4, 0.045, (0.23, 0.11, 0.06))
         return out
@@ -238,7 +297,7 @@ def _space(rng: np.random.Generator) -> Scene:
     for x, y, size in rng.uniform(0, 1, (110, 3)):
         _disc(still, float(x), float(y), 0.0015 + 0.003 * size**4, (1, 1, 1), float(0.4 + 0.6 * size), 1.2)
     px, py, pr = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.12, 0.2))
-    planet, ringed = _tint((0.8, 0.55, 0.35), rng, 0.18), bool(rng.random() < 0.6)
+    planet, ringed = _tint((0.8, 0.58, 0.42), rng, 0.13), bool(rng.random() < 0.6)
     angle = float(rng.uniform(0.2, 0.6))
     along = (_X - px) * np.cos(angle) + (_Y - py) * np.sin(angle)
     across = (_Y - py) * np.cos(angle) - (_X - px) * np.sin(angle)
@@ -263,11 +322,26 @@ def _space(rng: np.random.Generator) -> Scene:
             _disc(out, x, y, 0.004, (1, 1, 1), 0.5 + 0.5 * float(np.sin(4 * t + 30 * p)), 3)
         turn = 0.7 * t + phase
         if np.sin(turn) > -0.2 or abs(np.cos(turn)) * 2.1 > 1:
-            _disc(out, px + 2.1 * pr * np.cos(turn), py + 0.9 * pr * np.sin(turn), 0.028, (0.85, 0.87, 0.9), 1, 2)
+            _disc(
+                out,
+                px + 2.1 * pr * np.cos(turn),
+                py + 0.9 * pr * np.sin(turn),
+                0.028,
+                (0.85, 0.87, 0.9),
+                1,
+                2,
+            )
         head = (0.21 * t + phase) % 1.6
         for i in range(14):
-            _disc(out, head - 0.013 * i - 0.1, 0.1 + 0.4 * (head - 0.013 * i), 0.009 * (1 - i / 14), (0.8, 0.93, 1.0),
-                  0.9 * (1 - i / 14), 3)
+            _disc(
+                out,
+                head - 0.013 * i - 0.1,
+                0.1 + 0.4 * (head - 0.013 * i),
+                0.009 * (1 - i / 14),
+                (0.8, 0.93, 1.0),
+                0.9 * (1 - i / 14),
+                3,
+            )
         return out
 
     return draw
@@ -276,25 +350,41 @@ def _space(rng: np.random.Generator) -> Scene:
 def _storm(rng: np.random.Generator) -> Scene:
     clouds = _noise(rng, 6)
     base = _gradient(_tint((0.2, 0.23, 0.29), rng, 0.02), _tint((0.5, 0.55, 0.6), rng, 0.03))
-    n = int(rng.integers(70, 120))
+    cover = np.broadcast_to(0.95 * clouds * np.clip(1.25 - 1.5 * _Y, 0, 1), (SIZE, SIZE)).astype(np.float32)
+    sky = _blend(base, (0.1, 0.11, 0.15), cover)
+    n = int(rng.integers(55, 95))
     drops = rng.uniform(0, 1, (n, 3))
+    pale = np.full((n, 3), (0.8, 0.88, 0.96), np.float32)
     lean, beat = float(rng.uniform(0.05, 0.25)), float(rng.uniform(1.6, 2.6))
     bolt = np.cumsum(rng.normal(0, 0.03, 16)) + rng.uniform(0.3, 0.7)
 
     def draw(t: float) -> Frame:
-        cover = np.roll(clouds, int(22 * t), 1) * np.clip(1.25 - 1.5 * _Y, 0, 1)
-        out = _blend(base, (0.1, 0.11, 0.15), (0.95 * cover).astype(np.float32))
+        out = np.roll(sky, int(22 * t), 1)
         since = t % beat
         if since < 0.45:
-            out = _blend(out, (0.9, 0.92, 1.0), np.full((SIZE, SIZE), 0.55 * (1 - since / 0.45), np.float32))
+            out += np.float32(0.55 * (1 - since / 0.45)) * (np.array((0.9, 0.92, 1.0), np.float32) - out)
             for i, x in enumerate(bolt):
-                _box(out, min(x, bolt[i - 1]) if i else x, 0.05 * i, abs(x - bolt[i - 1]) + 0.01 if i else 0.01, 0.052,
-                     (1, 1, 0.92), 1 - since / 0.6)
-        for x, y, size in drops:
-            fall = (y + t * (1.1 + 0.8 * size)) % 1.1
-            for i in range(3):
-                _box(out, (x - lean * fall - 0.006 * i) % 1, fall + 0.02 * i - 0.05, 0.005, 0.02, (0.8, 0.88, 0.96),
-                     0.35 + 0.3 * size)
+                before = bolt[max(i - 1, 0)]
+                _box(
+                    out,
+                    min(x, before),
+                    0.05 * i,
+                    abs(x - before) + 0.01,
+                    0.052,
+                    (1, 1, 0.92),
+                    1 - since / 0.6,
+                )
+        fall = drops[:, 1] + t * (1.1 + 0.8 * drops[:, 2])
+        for i in range(2):
+            _specks(
+                out,
+                drops[:, 0] - lean * np.mod(fall, 1) - 0.006 * i,
+                fall + 0.028 * i,
+                1 + i,
+                7,
+                pale,
+                0.4 + 0.3 * drops[:, 2],
+            )
         return out
 
     return draw
@@ -307,6 +397,7 @@ def _party(rng: np.random.Generator) -> Scene:
     bits = rng.uniform(0, 1, (46, 5))
     lamps = rng.uniform(0, 1, (5, 3))
     bright = ((1.0, 0.3, 0.6), (1.0, 0.8, 0.15), (0.25, 0.9, 0.75), (0.6, 0.4, 1.0), (1.0, 1.0, 1.0))
+    papers, solid = np.array(bright, np.float32)[(bits[:, 2] * 5).astype(np.int64)], np.ones(len(bits))
     first, second = _tint((0.95, 0.3, 0.6), rng, 0.08), _tint((0.98, 0.62, 0.75), rng, 0.06)
 
     def draw(t: float) -> Frame:
@@ -314,12 +405,18 @@ def _party(rng: np.random.Generator) -> Scene:
         out = _blend(np.broadcast_to(np.array(first, np.float32), (SIZE, SIZE, 3)), second, stripes)
         beat = abs(float(np.sin(3.2 * t)))
         for x, phase, size in lamps:
-            _disc(out, 0.1 + 0.8 * x, 0.82 - 0.3 * abs(float(np.sin(3.2 * t + 3 * phase))), 0.05 + 0.04 * size,
-                  bright[int(phase * 5)], 0.95, 1.5)
+            _disc(
+                out,
+                0.1 + 0.8 * x,
+                0.82 - 0.3 * abs(float(np.sin(3.2 * t + 3 * phase))),
+                0.05 + 0.04 * size,
+                bright[int(phase * 5)],
+                0.95,
+                1.5,
+            )
         _ball(out, 0.5, 0.42, 0.16 + 0.012 * beat, t + hue)
-        for x, y, c, phase, size in bits:
-            _box(out, (x + 0.04 * np.sin(3 * t + 9 * phase)) % 1, (y + t * (0.16 + 0.2 * size)) % 1.05 - 0.02,
-                 0.01 + 0.012 * abs(float(np.sin(5 * t + 9 * phase))), 0.016, bright[int(c * 5)])
+        drift = bits[:, 0] + 0.04 * np.sin(3 * t + 9 * bits[:, 3])
+        _specks(out, drift, bits[:, 1] + t * (0.16 + 0.2 * bits[:, 4]), 4, 5, papers, solid)
         return out
 
     return draw
@@ -364,14 +461,14 @@ def _train_of_wheels(rng: np.random.Generator) -> list[tuple[Callable[[Frame, fl
     """Three gears, each turning the next: their rates are in the ratio of their teeth."""
     x, y, teeth = float(rng.uniform(0.35, 0.5)), float(rng.uniform(0.35, 0.5)), 14
     wheels: list[tuple[Callable[[Frame, float], None], float, float]] = []
-    rate, size, heading = 1.0, 0.013, float(rng.uniform(0.2, 0.9))
+    rate, size, heading = 1.0, 0.013, float(rng.uniform(-0.5, 0.3))
     for _ in range(3):
         colour = _tint((0.85, 0.62, 0.25) if rng.random() < 0.65 else (0.68, 0.66, 0.66), rng, 0.05)
         wheels.append((_gear(x, y, teeth * size, teeth, colour), rate, float(rng.uniform(0, 1))))
         following = int(rng.choice([8, 11, 18]))
         reach = (teeth + following) * size + 0.01
         x, y = x + reach * float(np.cos(heading)), y + reach * float(np.sin(heading))
-        rate, teeth, heading = -rate * teeth / following, following, heading + float(rng.uniform(1.6, 2.4))
+        rate, teeth, heading = -rate * teeth / following, following, heading + float(rng.uniform(0.8, 1.4))
     return wheels
 
 

@@ -1,4 +1,4 @@
-"""What each topic sounds like: a timbre and a rhythm of its own, made with NumPy, every clip a little different."""
+"""What each topic sounds like: a timbre and a rhythm of its own, every clip a little different."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def _band(n: int, low_hz: float, high_hz: float, rng: np.random.Generator) -> So
     """Noise between two frequencies, standard deviation 1."""
     wave = np.fft.rfft(rng.normal(0, 1, n))
     hz = np.fft.rfftfreq(n, 1 / RATE_HZ)
-    wave *= np.exp(-np.maximum(low_hz - hz, 0) / (0.3 * low_hz)) * np.exp(-np.maximum(hz - high_hz, 0) / (0.2 * high_hz))
+    below, above = np.maximum(low_hz - hz, 0) / (0.3 * low_hz), np.maximum(hz - high_hz, 0) / (0.2 * high_hz)
+    wave *= np.exp(-below - above)
     made = np.fft.irfft(wave, n)
     return np.asarray(made / made.std())
 
@@ -60,7 +61,10 @@ def _placed(n: int, at_s: npt.NDArray[np.float64], notes: list[Sound]) -> Sound:
 
 def _waves(n: int, speed: float, rng: np.random.Generator) -> Sound:
     swell = 0.5 - 0.5 * np.cos(2 * np.pi * 0.4 * speed * _time(n) + rng.uniform(0, 6))
-    return _band(n, 150, float(rng.uniform(600, 900)), rng) * (0.15 + swell**2) + 0.2 * _band(n, 2000, 4000, rng) * swell**4
+    return (
+        _band(n, 150, float(rng.uniform(600, 900)), rng) * (0.15 + swell**2)
+        + 0.2 * _band(n, 2000, 4000, rng) * swell**4
+    )
 
 
 def _birds(n: int, speed: float, rng: np.random.Generator) -> Sound:
@@ -80,7 +84,11 @@ def _synth(n: int, speed: float, rng: np.random.Generator) -> Sound:
     scale = root * 2 ** (np.array([0, 3, 5, 7, 10, 12]) / 12)
     at = np.arange(0, n / RATE_HZ, step_s)
     notes = [_saw(float(rng.choice(scale)) * 2, step_s * 0.9) for _ in at]
-    return _placed(n, at, notes) + 0.6 * _saw(float(root) / 2, n / RATE_HZ + 0.1)[:n] + 0.05 * _band(n, 200, 800, rng)
+    return (
+        _placed(n, at, notes)
+        + 0.6 * _saw(float(root) / 2, n / RATE_HZ + 0.1)[:n]
+        + 0.05 * _band(n, 200, 800, rng)
+    )
 
 
 def _saw(hz: float, seconds: float) -> Sound:
@@ -91,7 +99,10 @@ def _saw(hz: float, seconds: float) -> Sound:
 
 def _crackle(n: int, speed: float, rng: np.random.Generator) -> Sound:
     count = int(n / RATE_HZ * 26 * speed)
-    clicks = [_band(400, 1500, 7000, rng) * np.exp(-np.arange(400) / rng.uniform(20, 90)) * rng.gamma(0.8, 1) for _ in range(count)]
+    clicks = [
+        _band(400, 1500, 7000, rng) * np.exp(-np.arange(400) / rng.uniform(20, 90)) * rng.gamma(0.8, 1)
+        for _ in range(count)
+    ]
     return _placed(n, rng.uniform(0, n / RATE_HZ, count), clicks) + 0.18 * _band(n, 60, 220, rng)
 
 
@@ -122,7 +133,8 @@ def _dance(n: int, speed: float, rng: np.random.Generator) -> Sound:
     hat = _band(1600, 5000, 10_000, rng) * np.exp(-np.arange(1600) / 300) * 0.4
     made += _placed(n, at + beat_s / 2, [hat] * len(at))
     chord = float(rng.choice([261.6, 293.7, 329.6]))
-    notes = [np.sign(_ring(chord * 2 ** (float(rng.choice([0, 4, 7, 12])) / 12), 9, beat_s * 0.4)) * 0.35 for _ in at]
+    pitches = chord * 2 ** (rng.choice([0, 4, 7, 12], len(at)) / 12)
+    notes = [np.sign(_ring(float(hz), 9, beat_s * 0.4)) * 0.35 for hz in pitches]
     return made + _placed(n, at + beat_s / 4, notes)
 
 

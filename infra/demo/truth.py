@@ -1,4 +1,4 @@
-"""What only the maker of the world knows: who will like what, and how far one can get with and without knowing it."""
+"""What only the maker of the world knows: who will like what, and how far one gets without knowing it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PRAISE: Final = ("like", "share", "follow")
 
 
 def oracle(world: World, simulation: Simulation, at_day: int) -> Doubles:
-    """Expected number of enjoyed plays in one visit, were the user to meet each video as new, (users, videos).
+    """Expected number of times that each user newly enjoys each video in one visit, (users, videos).
 
-    It knows the tastes of the held-out days, the policy's state at that midnight and what each user had seen; videos
-    that are not out or are seen get 0.
+    It knows the tastes of the held-out days, the policy's state at that midnight and what each user had seen;
+    videos that are not out or are seen get 0.
     """
     middle = at_day + HELD_OUT_DAYS / 2
     utility = utilities(world, middle)
@@ -39,9 +39,9 @@ def oracle(world: World, simulation: Simulation, at_day: int) -> Doubles:
 
 
 def difficulty(world: World, simulation: Simulation | None = None) -> dict[str, float]:
-    """nDCG@10 of three rankers on what people newly enjoy in the held-out days, and their shares of the oracle's.
+    """nDCG@10 of three rankers on what people newly enjoy in the held-out days, and shares of the oracle's.
 
-    Ranked is, for each user with such a video, every video that is out at the cut and that the user has not seen.
+    Ranked is, for each user with such a video, every video that is out at the cut and that this user has not seen.
     `random` is the mean over five shuffles, `popular` counts plays before the cut, halved every week.
     """
     simulation = simulation or simulate(world)
@@ -56,9 +56,13 @@ def difficulty(world: World, simulation: Simulation | None = None) -> dict[str, 
     popular = judged(np.broadcast_to(popularity(world, simulation.rows, world.cut_day), open_to.shape))
     chance = float(np.mean([judged(rng.random(open_to.shape)) for _ in range(5)]))
     return {
-        "random": chance, "popular": popular, "oracle": best,
-        "random_share": chance / best, "popular_share": popular / best,
-        "users": float(relevant.any(axis=1).sum()), "relevant": float(relevant.sum()),
+        "random": chance,
+        "popular": popular,
+        "oracle": best,
+        "random_share": chance / best,
+        "popular_share": popular / best,
+        "users": float(relevant.any(axis=1).sum()),
+        "relevant": float(relevant.sum()),
     }
 
 
@@ -82,7 +86,7 @@ def seen_before(world: World, rows: pl.DataFrame, day: int) -> Flags:
 
 
 def enjoyed_after(world: World, rows: pl.DataFrame, day: int) -> Flags:
-    """What each user played at least half of, liked, shared or followed from a midnight on, (users, videos)."""
+    """What each user played half of at least, liked, shared or followed from a midnight on, (users, videos)."""
     duration = pl.DataFrame({"video_id": world.videos.ids, "duration_s": world.videos.duration_s})
     later = rows.filter(pl.col("ts") >= _midnight(day)).join(duration, on="video_id", how="left")
     half = (pl.col("event") == "play") & (pl.col("watch_s") >= 0.5 * pl.col("duration_s"))
@@ -94,7 +98,8 @@ def popularity(world: World, rows: pl.DataFrame, day: int) -> Doubles:
     played = rows.filter((pl.col("ts") < _midnight(day)) & (pl.col("event") == "play"))
     age_days = (_instant(day) - played["ts"].dt.epoch("ms").to_numpy()) / DAY_MS
     weights = 0.5 ** (age_days / POPULAR_HALF_LIFE_DAYS)
-    return np.bincount(_codes(played["video_id"], world.videos.ids), weights, minlength=world.n_videos)
+    counted = np.bincount(_codes(played["video_id"], world.videos.ids), weights, minlength=world.n_videos)
+    return counted.astype(np.float64)
 
 
 def truth_of_pairs(world: World, simulation: Simulation) -> pl.DataFrame:

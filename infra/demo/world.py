@@ -1,7 +1,7 @@
-"""The hidden world: topics, videos, creators and people with tastes that drift. Nothing here is read by a ranker.
+"""The hidden world: topics, videos, creators and people with tastes that drift. No ranker reads any of it.
 
-Every part has a random stream of its own, so that a world with more missing titles, or with planted conflicts, has
-the same people, the same videos and the same log as one without.
+Every part has a random stream of its own, so that a world with more missing titles, or with planted conflicts, has the
+same people, the same videos and the same log as one without.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ class World:
     @cached_property
     def broken(self) -> tuple[tuple[str, str], ...]:
         """(`video_id`, kind) of each unreadable file."""
-        return tuple((f"broken-{i + 1:02d}", BROKEN_KINDS[i % len(BROKEN_KINDS)]) for i in range(self.n_broken))
+        kinds = [BROKEN_KINDS[i % len(BROKEN_KINDS)] for i in range(self.n_broken)]
+        return tuple((f"broken-{i + 1:02d}", kind) for i, kind in enumerate(kinds))
 
     @cached_property
     def queries(self) -> tuple[Query, ...]:
@@ -236,15 +237,14 @@ def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
     blocks = -(-n // APPEAL_STRATA)
     strata = np.concatenate([rng.permutation(APPEAL_STRATA) for _ in range(blocks)])[:n]
     within = (np.concatenate([rng.permutation(blocks) for _ in range(APPEAL_STRATA)])[:n] + 0.5) / blocks
+    normal = np.array([NormalDist().inv_cdf(float(q)) for q in (strata + within) / APPEAL_STRATA])
     appeal = np.empty(n)
-    appeal[np.argsort(published_day, kind="stable")] = [
-        APPEAL_CAP * np.tanh(NormalDist().inv_cdf(float(q)) / APPEAL_CAP) for q in (strata + within) / APPEAL_STRATA
-    ]
+    appeal[np.argsort(published_day, kind="stable")] = APPEAL_CAP * np.tanh(normal / APPEAL_CAP)
     return appeal
 
 
 def _planted(topic: Ints, share: float, rng: np.random.Generator) -> Ints:
-    """The topics, but another one for a share of the videos; a larger share keeps the smaller one's choices."""
+    """The topics, but another for a share of the videos; a larger share keeps the choices of a smaller one."""
     wrong = rng.random(len(topic)) < share
     other = (topic + rng.integers(1, len(TOPICS), len(topic))) % len(TOPICS)
     return np.where(wrong, other, topic)
@@ -278,7 +278,8 @@ def _title(words: list[str], pace: float, rng: np.random.Generator) -> str:
     if len(words) == 3:
         text = f"{adjective} {words[0]} and {words[1]}, {words[2]} {ending}"
     else:
-        text = f"{adjective} {words[0]} {rng.choice(['and', 'meets', 'under the', 'near the'])} {words[1]} {ending}"
+        joint = str(rng.choice(["and", "meets", "under the", "near the"]))
+        text = f"{adjective} {words[0]} {joint} {words[1]} {ending}"
     return text[0].upper() + text[1:]
 
 

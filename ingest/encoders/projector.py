@@ -23,7 +23,7 @@ from features.errors import BadInput
 from features.tables import read_json, write_durably
 
 PROJECTOR_VERSION = "pca-1"
-MAX_DIM = 64
+MAX_DIM, MIN_DIM = 64, 8
 MIN_FIT_ROWS = 16
 """Below this a corpus has no statistics worth the name: raw descriptors are turned at random instead."""
 MAX_FIT_ROWS = 20_000
@@ -207,13 +207,14 @@ def _weigh(raw: Floats, weights: Floats, unit: bool) -> Floats:
 
 def _principal_axes(centred: Doubles) -> Doubles:
     n, size = centred.shape
+    most = min(MAX_DIM, max(MIN_DIM, n // 4))  # further axes of a small corpus hold its accidents
     if n < size:  # the small Gram matrix has the same non-zero spectrum
         values, left = np.linalg.eigh(centred @ centred.T / n)
-        values, left = values[::-1][:MAX_DIM], left[:, ::-1][:, :MAX_DIM]
+        values, left = values[::-1][:most], left[:, ::-1][:, :most]
         vectors = centred.T @ left / np.sqrt(np.maximum(values, 1e-12) * n)
     else:
         values, vectors = np.linalg.eigh(centred.T @ centred / n)
-        values, vectors = values[::-1][:MAX_DIM], vectors[:, ::-1][:, :MAX_DIM]
+        values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
     kept = values > 1e-4 * max(values[0], 1e-12)
     if not kept.any():
         kept[0] = True

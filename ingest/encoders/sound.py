@@ -1,15 +1,15 @@
 """Raw descriptor of a sound: what it is made of, how it flutters, and its beat. No weights.
 
 Source: the modulation spectrum follows the joint time-frequency scattering of Anden, Lostanlen and Mallat,
-IEEE Trans. Signal Processing 2019, sections III-IV, with Gaussian band-pass filters on a cube-root mel
-spectrogram in the place of wavelets; MFCC as in Davis and Mermelstein 1980; the beat is the autocorrelation
-of spectral flux.
+IEEE Trans. Signal Processing 2019, sections III-IV, with Gaussian band-passes on a cube-root mel spectrogram
+in the place of wavelets and no phase; the beat is the autocorrelation of spectral flux.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,20 +21,22 @@ from features.contracts import Floats
 
 SOUND_VERSION = "sound-1"
 RATE_HZ = 16_000
-FFT, HOP, MELS, BANDS, CEPSTRA = 1024, 160, 64, 32, 20
+FFT, HOP, MELS, BANDS = 1024, 160, 64, 32
 FLOOR_DB = 80.0
 MIN_SECONDS = 2.5
 MIN_PEAK = 1e-5
 """A sound that never reaches -100 dBFS is silence: it has no descriptor."""
 RATES_HZ = (0.5, 1.0, 1.8, 3.2, 5.6, 9.0, 14.0, 20.0, 28.0, 40.0)
 """Modulation rates: breathing to roughness."""
+SCALES = (0, 1, 2, 4, 8, 16, 33)
+"""Bounds of cycles across the mel axis: broad motion to fine harmonics."""
 BEAT_LAGS = 32
 
 SOUND_BLOCKS = (
     ("level", 2 * MELS),
+    ("shape", 2 * MELS),
     ("modulation", BANDS * len(RATES_HZ)),
-    ("ripple", 3 * len(RATES_HZ)),
-    ("cepstra", 4 * CEPSTRA),
+    ("ripple", (len(SCALES) - 1) * len(RATES_HZ)),
     ("beat", BEAT_LAGS + 4),
 )
 
@@ -51,8 +53,11 @@ def describe_sound(audio: Floats, sample_rate_hz: int) -> Floats | None:
         return None
     power = _mel_power(wave)  # (mels, t)
     decibel = 10.0 * torch.log10(power.clamp_min(10.0 ** (-FLOOR_DB / 10.0)))  # (mels, t), -80..0
-    modulation, ripple = _modulation(power)
-    parts = [_level(decibel), modulation, ripple, _cepstra(decibel), _beat(decibel)]
+    weight = power.sum(dim=0).pow(1.0 / 3.0)  # (t,)
+    level = _moments(decibel, weight)
+    shape = _moments(decibel - decibel.mean(dim=0), weight)
+    modulation, ripple = _modulation(power.pow(1.0 / 3.0))
+    parts = [level, shape, modulation, ripple, _beat(decibel)]
     return torch.cat([part.flatten() for part in parts]).numpy().astype(np.float32)
 
 
@@ -80,30 +85,28 @@ def _mel_power(wave: torch.Tensor) -> torch.Tensor:
     return power / power.max().clamp_min(1e-20)
 
 
-def _level(decibel: torch.Tensor) -> torch.Tensor:
-    return torch.cat([decibel.mean(dim=1), decibel.std(dim=1)])
+def _moments(decibel: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean and deviation of each band over time, loud instants first, (2, mels)."""
+    share = weight / weight.sum().clamp_min(1e-12)
+    mean = decibel @ share  # (mels,)
+    return torch.stack([mean, ((decibel - mean[:, None]).square() @ share).sqrt()])
 
 
-def _modulation(power: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How strongly each band moves at each rate, (bands, rates); how alike bands move, (3, rates).
+def _modulation(bands: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much each band moves at each rate, (BANDS, rates); at which scale across bands, (scales, rates).
 
     By Parseval the power of a filtered band is a sum over its spectrum: nothing is transformed back.
     """
-    bands = power.reshape(BANDS, MELS // BANDS, -1).mean(dim=1).pow(1.0 / 3.0)  # (bands, t)
-    level = bands.mean(dim=1, keepdim=True)
-    spectrum = torch.fft.rfft(bands - level, dim=1) / bands.shape[1]  # (bands, f)
+    level = bands.mean(dim=1, keepdim=True)  # (mels, 1)
+    spectrum = torch.fft.rfft(bands - level, dim=1) / bands.shape[1]  # (mels, f)
     filters = _rate_filters(bands.shape[1])  # (f, rates)
-    moved = 2.0 * spectrum.abs().square() @ filters  # (bands, rates)
-    alike = [(spectrum[lag:] * spectrum[:-lag].conj()).real.sum(dim=0) @ filters for lag in (1, 3, 8)]
-    ripple = torch.stack(alike) * 2.0 / moved.sum(dim=0).clamp_min(1e-9)  # (3, rates)
-    return torch.log(moved.sqrt() / (level + 1e-3) + 1e-3), ripple
-
-
-def _cepstra(decibel: torch.Tensor) -> torch.Tensor:
-    mfcc = _cosines().T @ decibel  # (cepstra, t)
-    steps = mfcc[:, 2:] - mfcc[:, :-2]
-    turns = steps[:, 2:] - steps[:, :-2]
-    return torch.cat([mfcc.mean(dim=1), mfcc.std(dim=1), steps.std(dim=1), turns.std(dim=1)])
+    wide = spectrum.reshape(BANDS, MELS // BANDS, -1).mean(dim=1)  # (BANDS, f)
+    moved = 2.0 * wide.abs().square() @ filters  # (BANDS, rates)
+    average = level.reshape(BANDS, -1).mean(dim=1, keepdim=True)  # (BANDS, 1)
+    across = torch.fft.fft(spectrum, dim=0).abs().square() @ filters  # (mels, rates)
+    scales = _scale_sums() @ across  # (scales, rates)
+    loudness = float(level.mean()) * MELS + 1e-9
+    return torch.log(moved.sqrt() / (average + 1e-3) + 1e-3), torch.log(scales.sqrt() / loudness + 1e-3)
 
 
 def _beat(decibel: torch.Tensor) -> torch.Tensor:
@@ -135,9 +138,10 @@ def _mel_bank() -> torch.Tensor:
 
 
 @lru_cache(maxsize=1)
-def _cosines() -> torch.Tensor:
-    cosines: torch.Tensor = audio_f.create_dct(CEPSTRA, MELS, "ortho")  # (mels, cepstra)
-    return cosines
+def _scale_sums() -> torch.Tensor:
+    """Gathers cycles across the mel axis, of either sign, into octaves, (scales, mels)."""
+    cycles = (torch.fft.fftfreq(MELS) * MELS).abs()
+    return torch.stack([((cycles >= low) & (cycles < high)).float() for low, high in pairwise(SCALES)])
 
 
 @lru_cache(maxsize=16)

@@ -91,7 +91,7 @@ def seen_before(log: EventLog, user_codes: Int64s) -> KeySets:
 
 
 def drop_seen(candidates: Int64s, seen: KeySets, k: int) -> Int64s:
-    """The first k of each user's candidates (u, c) that are not in `seen`, (u, k); NO_KEY for want of more."""
+    """The first k of each user's candidates (u, c) that are not in `seen`, (u, k); then NO_KEY."""
     known = find_hits(candidates, seen)
     at = np.argsort(known, axis=1, kind="stable")[:, :k]  # unseen ones first, in their order
     kept = np.take_along_axis(candidates, at, 1)

@@ -18,10 +18,12 @@ COLOURS: Final = ("#5b6470", "#1f5f99", "#b35900", "#2e7d4f", "#7a4fa0", "#8c6d0
 """Of the series in order; the control is grey. All have a contrast of at least 4.5 to white."""
 ALARM: Final = "#b3261e"
 INK, MUTED, RULE = "#1b1f24", "#59626d", "#d9dde2"
-CHARACTER: Final = 6.3
+CHARACTER: Final = 6.9
 """Mean width of a character at 12 px, for fitting text."""
 
 Write = Callable[[float], str]
+Box = tuple[float, float, float]
+"""Left, right and base line of a text, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,9 @@ def interval_plot(groups: Sequence[tuple[str, Sequence[Row]]], width: int, write
         if heading:
             body.append(_text(8, top + 15, heading, weight=600))
             top += 24
-        start = top
-        lines = []
         for row in rows:
-            lines.append(_interval_row(row, top, width, scale))
+            body.append(_interval_row(row, top, width, scale))
             top += 38
-        body.append(_line(scale(0), start - 2, scale(0), top - 6, MUTED, 1.2))
-        body += lines
         top += 8
     return _svg(width, top + 22, label, "".join(body) + _axis_below(scale, top, width, write))
 
@@ -191,13 +189,13 @@ def scatter_plot(
         body += _line(across(tick), height - 48, across(tick), height - 44, MUTED)
         body += _text(across(tick), height - 30, f"{tick:.4g}", anchor="middle", colour=MUTED)
     body += _text((58 + width - 14) / 2, height - 10, x_name, anchor="middle", colour=MUTED)
-    taken: list[tuple[float, float, float]] = []
+    taken: list[Box] = [(across(point.x) - 7, across(point.x) + 7, up(point.y.value) + 4) for point in points]
     for point in sorted(points, key=lambda p: -p.y.value):
         x, y = across(point.x), up(point.y.value)
         low, high = point.y.ends
         body += _line(x, up(low), x, up(high), COLOURS[point.series % len(COLOURS)], 1.6)
         body += mark(point.series, x, y)
-        body += _beside(point, x, y, width, taken)
+        body += _beside(point, x, up, width, taken)
     return _svg(width, height, label, body)
 
 
@@ -239,6 +237,7 @@ def _interval_row(row: Row, top: float, width: int, scale: Scale) -> str:
         8, top + 13, fit(row.label, width - 30 - len(row.note) * CHARACTER), colour=colour, weight=600
     )
     track = _line(scale.left, y, scale.right, y, "#eef0f3", 1)
+    track += _line(scale(0), y - 8, scale(0), y + 9, MUTED, 1.2)
     whisker = _line(scale(low), y, scale(high), y, colour, 2.4)
     caps = "".join(_line(scale(end), y - 4, scale(end), y + 4, colour, 1.6) for end in (low, high))
     return name + note + track + whisker + caps + mark(row.series, scale(row.dot.value), y, colour)
@@ -257,16 +256,27 @@ def _curve(curve: Curve, xs: Sequence[float], up: Scale) -> str:
     return out
 
 
-def _beside(point: Point, x: float, y: float, width: int, taken: list[tuple[float, float, float]]) -> str:
+def _beside(point: Point, x: float, up: Scale, width: int, taken: list[Box]) -> str:
+    """The name of a point where it covers nothing: right, left, above or below of its mark."""
     text = fit(point.label, 150)
-    size = len(text) * CHARACTER
-    right = x + 10 + size < width - 4
-    start = x + 10 if right else x - 10 - size
-    line = y + 4
-    while any(abs(line - other) < 14 and start < end and begin < start + size for begin, end, other in taken):
-        line += 14
+    size, y, (low, high) = len(text) * CHARACTER, up(point.y.value), point.y.ends
+    places = [
+        ("start", x + 10, y + 4, x + 10),
+        ("end", x - 10, y + 4, x - 10 - size),
+        ("middle", x, up(high) - 6, x - size / 2),
+        ("middle", x, up(low) + 15, x - size / 2),
+    ]
+    free = [place for place in places if _is_free(place[3], place[3] + size, place[2], width, taken)]
+    anchor, at, line, start = (free or places)[0]
     taken.append((start, start + size, line))
-    return _text(start if right else x - 10, line, text, anchor="start" if right else "end")
+    return _text(at, line, text, anchor=anchor)
+
+
+def _is_free(start: float, end: float, line: float, width: int, taken: list[Box]) -> bool:
+    inside = start >= 54 and end <= width - 4
+    return inside and not any(
+        abs(line - other) < 14 and start < right and left < end for left, right, other in taken
+    )
 
 
 def _axis_below(scale: Scale, top: float, width: int, write: Write) -> str:

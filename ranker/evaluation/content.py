@@ -52,10 +52,8 @@ def arm_of(
     arm, videos = slate.arm, parts.train.videos
     rows = videos.rows_of(slate.keys)
     counts = spread.exposure_counts(rows, len(videos))
-    vectors = {
-        "joint": videos.joint,
-        **{name: videos.vectors[name] for name in MODALITIES if name in videos.vectors},
-    }
+    vectors: dict[str, Floats] = {"joint": videos.joint}
+    vectors.update({name: videos.vectors[name] for name in MODALITIES if name in videos.vectors})
     return {
         "name": arm.name,
         "kind": arm.kind,

@@ -44,8 +44,13 @@ def _example(one: dict[str, Any], content: dict[str, Any], picture: Callable[[in
     liked = f'<span class="muted">liked {one["liked"]} new video(s) after the cut</span>'
     return (
         f'<section class="user"><h3>User {escape(one["user_id"])} · {liked}</h3>{before}'
-        f'<div class="arms">{columns}</div></section>'
+        f'<div class="arms" style="--n:{_columns(len(one["slates"]))}">{columns}</div></section>'
     )
+
+
+def _columns(arms: int) -> int:
+    """Columns on a wide page: one an arm, or two even rows where there are many."""
+    return arms if arms <= 5 else (arms + 1) // 2
 
 
 def _video(video: dict[str, Any], picture: Callable[[int], str | None], note: str) -> str:

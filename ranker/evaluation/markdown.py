@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ranker.evaluation.metrics import LABELS, METRICS
-from ranker.evaluation.words import percent
+from ranker.evaluation.words import percent, signed
 
 
 def to_markdown(content: dict[str, Any]) -> str:
@@ -28,7 +28,7 @@ def to_markdown(content: dict[str, Any]) -> str:
                 [
                     one["arm"],
                     f"{LABELS[one['metric']]}@{k}",
-                    _cell(one["absolute"], "{:+.4f}".format),
+                    _cell(one["absolute"], signed),
                     _cell(one["relative"], percent),
                     "yes" if one["clear"] else "no",
                 ]

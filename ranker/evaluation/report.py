@@ -78,11 +78,11 @@ def _head(content: dict[str, Any]) -> str:
     data, verdict = content["data"], content["verdict"]
     facts = (
         ("Users measured", f"{data['users']:,}"),
-        ("Videos they went on to like", f"{data['relevant']:,}"),
+        ("Liked videos held out", f"{data['relevant']:,}"),
         ("Catalogue", f"{data['videos']:,} videos"),
         ("Held out", data["holdout"]["words"]),
         ("Users without history", f"{data['cold_users']:,}"),
-        ("Smallest effect found", _detectable(content)),
+        ("Detectable effect", _detectable(content)),
     )
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     warnings = "".join(
@@ -125,7 +125,7 @@ def _method(content: dict[str, Any]) -> str:
         (
             "Verdict",
             "An arm is clearly better or worse when the interval of its paired difference, at 95% for all "
-            "challengers together (Bonferroni), leaves out 0. The smallest effect found is what this many "
+            "challengers together (Bonferroni), leaves out 0. The detectable effect is what this many "
             "users show with power 80%, for the hardest pair of arms.",
         ),
         *((f"{LABELS[name]}@{k}", first_line(METRICS[name].__doc__)) for name in METRICS),
@@ -151,7 +151,10 @@ def _inputs(content: dict[str, Any]) -> str:
         ("Interactions", f"{inputs['interactions']:,}"),
         ("Seed", str(content["seed"])),
         ("Made at", content["created_at"]),
-        *((f"Arm {arm['name']}", arm["spec"]) for arm in content["arms"]),
+        *(
+            (f"Arm {arm['name']}", arm["spec"] + (f" ({arm['bundle']})" if arm["bundle"] else ""))
+            for arm in content["arms"]
+        ),
     ]
     body = "".join(
         f'<tr><th scope="row">{escape(n)}</th><td><code>{escape(v)}</code></td></tr>' for n, v in rows

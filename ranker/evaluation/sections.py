@@ -87,9 +87,11 @@ def metric_table(content: dict[str, Any]) -> str:
         for metric in METRICS
     )
     return (
-        '<h2>All metrics</h2><p class="lead">Mean over users, its 95% interval, and the lift over the control. Bold '
-        "Bold lifts hold for all arms together; a difference in red is a clear loss.</p>"
-        f'<div class="scroll"><table><thead><tr><th scope="col">Metric</th>{head}</tr></thead>'
+        "<h2>All metrics</h2>"
+        '<p class="lead">Mean over users, its 95% interval, and the lift over the control. Bold lifts hold for '
+        "all arms together; one in red is a clear loss.</p>"
+        + _more(content["arms"])
+        + f'<div class="scroll"><table><thead><tr><th scope="col">Metric</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -195,7 +197,7 @@ def spread_section(content: dict[str, Any]) -> str:
             "better arms lie higher, more varied ones further right.",
             "scatter",
         )
-    return f'<h2>What the slates show</h2><div class="pair">{drawn}{_spread_table(arms)}</div>'
+    return f"<h2>What the slates show</h2>{drawn}{_spread_table(arms)}"
 
 
 def _spread_table(arms: list[dict[str, Any]]) -> str:
@@ -209,14 +211,14 @@ def _spread_table(arms: list[dict[str, Any]]) -> str:
             rows.append((f"Diversity, {space}", "mean of 1 − cosine in a slate", cells))  # noqa: RUF001
     head = "".join(f'<th scope="col">{arm_label(i, arm)}</th>' for i, arm in enumerate(arms))
     body = "".join(
-        f'<tr><th scope="row">{label}<br><span class="muted">{note}</span></th>'
+        f'<tr><th scope="row">{label}<small>{note}</small></th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)
         + "</tr>"
         for label, note, cells in rows
         if any(cell != EMPTY for cell in cells)
     )
     return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">Spread</th>{head}</tr></thead>'
+        f'{_more(arms)}<div class="scroll"><table><thead><tr><th scope="col">Spread</th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -227,3 +229,8 @@ def _diverse(arms: list[dict[str, Any]], space: str) -> bool:
 
 def _users(n: int) -> str:
     return f"n={n:,}"
+
+
+def _more(arms: list[dict[str, Any]]) -> str:
+    """On a telephone, says that a table of many arms goes on to the right."""
+    return '<p class="narrow muted">More arms to the right \u2192</p>' if len(arms) > 2 else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from features.pipeline import FeatureSet
     from ranker.splits import Split, Truth
 
-HISTORY_SLICES: Final = (("0", 0, 0), ("1-5", 1, 5), ("6-20", 6, 20), ("21 or more", 21, 2**62))
+HISTORY_SLICES: Final = (("0", 0, 0), ("1-5", 1, 5), ("6-20", 6, 20), ("21+", 21, 2**62))
 """Name, fewest and most events before the cut."""
 
 

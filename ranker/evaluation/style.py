@@ -42,16 +42,20 @@ th, td { text-align: right; padding: 7px 12px; border-bottom: 1px solid var(--ru
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 thead th { font-weight: 600; border-bottom: 1.5px solid var(--ink); vertical-align: bottom; }
 tbody th { font-weight: 600; text-align: left; }
-td small { display: block; color: var(--muted); font-size: 12px; white-space: nowrap; }
-.clear { font-weight: 600; } .bad { color: var(--alarm); font-weight: 600; }
+h3 .muted { font-weight: 400; }
+th .arm { white-space: nowrap; }
+th small { font-weight: 400; }
+td small, th small { display: block; color: var(--muted); font-size: 12px; }
+td small { white-space: nowrap; }
+.scroll th:first-child { position: sticky; left: 0; background: #fff; }
+.clear { font-weight: 600; color: var(--ink); } .bad { color: var(--alarm); font-weight: 600; }
 .user { border-top: 1px solid var(--rule); padding-top: 16px; margin-top: 20px; break-inside: avoid; }
-.arms { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 18px 22px;
+.arms { display: grid; grid-template-columns: repeat(var(--n), minmax(0, 1fr)); gap: 18px 22px;
   margin-top: 12px; }
 .arms h4 { margin: 0 0 8px; font-size: 14px; }
 .arms ol { list-style: none; margin: 0; padding: 0; }
 .video { display: grid; grid-template-columns: 72px minmax(0, 1fr); gap: 10px; margin: 0 0 8px;
-  font-size: 13px;
-  line-height: 1.35; }
+  font-size: 13px; line-height: 1.35; }
 .video img, .video .blank { width: 72px; height: 54px; object-fit: cover; border-radius: 3px;
   background: #e8ebef; }
 .video .blank { display: grid; place-items: center; color: var(--muted); font-size: 12px; }
@@ -67,7 +71,8 @@ details { margin: 8px 0; } summary { cursor: pointer; font-weight: 600; }
 .inputs { font-size: 13px; } .inputs td, .inputs th { text-align: left; overflow-wrap: anywhere; }
 code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
   overflow-wrap: anywhere; }
-@media (max-width: 1000px) { .pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 1000px) { .pair { grid-template-columns: minmax(0, 1fr); }
+  .arms { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
 @media screen and (max-width: 600px) {
   main { padding: 18px 16px 40px; }
   .wide { display: none; } .narrow { display: block; }
@@ -77,12 +82,19 @@ code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mon
   .arms, .row { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 14px 12px; }
   .video { grid-template-columns: 56px minmax(0, 1fr); gap: 8px; font-size: 12px; }
   .video img, .video .blank { width: 56px; height: 42px; }
-  th, td { padding: 6px 9px; }
+  th, td { padding: 6px 9px; } .scroll th:first-child { min-width: 104px; max-width: 128px; }
 }
 @media print {
   @page { margin: 14mm; }
   body { font-size: 11pt; } main { padding: 0; max-width: none; }
   h2 { break-after: avoid; margin-top: 24px; } .scroll { overflow: visible; }
+  table { font-size: 8.5pt; } th, td { padding: 4px 6px; } td small, th small { font-size: 7pt; }
+  .arms { grid-template-columns: repeat(var(--n), minmax(0, 1fr)); gap: 10px; }
+  .row { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  .video { grid-template-columns: 40px minmax(0, 1fr); gap: 6px; font-size: 7.5pt; }
+  .video img, .video .blank { width: 40px; height: 30px; } .video .blank { font-size: 5.5pt; }
+  .video em, .video .hit { font-size: 7pt; } .arms h4 { font-size: 9pt; }
+  .facts { grid-template-columns: repeat(3, minmax(0, 1fr)); font-size: 10pt; }
   .pair { grid-template-columns: minmax(0, 1fr); } tr, .warnings li { break-inside: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }

@@ -176,6 +176,21 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was_and_ends_with_the_same_table
     assert resumed.reasons == {"corrupt": 2, "empty": 1}
 
 
+def test_a_corpus_that_has_grown_fourfold_gets_new_statistics_and_a_row_for_every_video(
+    workspace: Workspace, source: Path, tmp_path: Path, in_process: None
+) -> None:
+    first = ingest_videos(workspace, str(source), SETTINGS)
+    (tmp_path / "more").mkdir()
+    for grey in range(16):
+        Image.new("RGB", (32, 24), (grey * 9, 80, 200 - grey * 9)).save(tmp_path / "more" / f"{grey}.png")
+    second = ingest_videos(workspace, str(tmp_path / "more"), SETTINGS)
+    assert second.encoder_version != first.encoder_version
+    assert (second.listed, second.embedded, second.decoded) == (16, 16, 16)
+    assert len(embeddings(workspace, second)) == 20, "also the four that are not listed now"
+    third = ingest_videos(workspace, str(tmp_path / "more"), SETTINGS)
+    assert (third.encoder_version, third.skipped) == (second.encoder_version, 16)
+
+
 def test_a_source_without_one_good_file_ends_in_quarantine_alone(
     workspace: Workspace, tmp_path: Path, in_process: None
 ) -> None:
