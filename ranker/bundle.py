@@ -104,7 +104,7 @@ def assemble_bundle(
     decay: float,
     candidates: int,
     queries: Floats,
-    scorer: Scorer | None = None,
+    scorer: Scorer,
     threads: int = 2,
 ) -> Bundle:
     """A bundle in memory; `queries` are user vectors, (u, dim), with which its index is tuned."""
@@ -122,7 +122,7 @@ def assemble_bundle(
         content=content,
         index=build_index(vectors, queries, threads=threads),
         content_index=build_index(content, content[: len(queries)], threads=threads),
-        scorer=scorer or Scorer(np.array([1.0, 1.0, 0.3, 0.3, 0.1], np.float32), None),
+        scorer=scorer,
         decay=decay,
         candidates=candidates,
         newest=newest_rows(videos),

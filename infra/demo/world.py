@@ -225,7 +225,7 @@ def _published(world: World, rng: np.random.Generator) -> Doubles:
     """Half before the first day, half evenly up to a day before the held-out ones."""
     n = world.n_videos
     fresh = rng.random(n) < 0.5
-    return np.where(fresh, rng.uniform(0, world.cut_day - 1, n), rng.uniform(-60, 0, n))
+    return np.where(fresh, rng.uniform(0, 0.8 * world.cut_day, n), rng.uniform(-60, 0, n))
 
 
 def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
@@ -295,11 +295,11 @@ def _make_people(world: World) -> People:
         ids=tuple(f"user-{i + 1:04d}" for i in range(n)),
         interest=interest,
         later_interest=later,
-        change_day=rng.uniform(0.2, 0.7, n) * world.days,
-        drift=rng.normal(0, 0.03, (n, topics)),
+        change_day=rng.uniform(0.15, 0.6, n) * world.days,
+        drift=rng.normal(0, 0.02, (n, topics)),
         pace=rng.beta(2, 2, n),
         favourite=_favourites(world, interest, rng),
-        sessions_per_day=np.clip(rng.gamma(4.0, 0.1, n), 0.1, 1.5),
+        sessions_per_day=np.clip(rng.gamma(6.0, 0.085, n), 0.15, 1.5),
         hour=rng.choice([8.0, 12.5, 18.0, 21.0], n, p=[0.2, 0.2, 0.25, 0.35]),
         utc_offset_min=rng.choice(offsets, n, p=[0.2, 0.2, 0.25, 0.15, 0.1, 0.1]),
         device=tuple(str(d) for d in rng.choice(devices, n, p=[0.65, 0.1, 0.2, 0.05])),

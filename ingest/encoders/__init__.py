@@ -6,5 +6,6 @@ sound      raw descriptor of a sound (torch, torchaudio)
 picture    raw descriptor of frames (torch)
 text       raw descriptor of words (NumPy only)
 projector  frozen statistics: raw descriptors to unit vectors (NumPy only)
+heads      one linear head a modality: unit vectors to the joint space (NumPy only)
 query      a text query to the joint space (NumPy only)
 """

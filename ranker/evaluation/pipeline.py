@@ -72,8 +72,7 @@ def evaluate(
 
     Raises:
         BadInput: fewer than two arms, k below 1, a bundle that held nothing out, bundles of different cuts,
-        or nobody
-            to measure on.
+            or nobody to measure on.
         NotFound: a bundle is not there.
     """
     check_arms(arms)

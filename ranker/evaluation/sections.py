@@ -88,8 +88,8 @@ def metric_table(content: dict[str, Any]) -> str:
     )
     return (
         "<h2>All metrics</h2>"
-        '<p class="lead">Mean over users, its 95% interval, and the lift over the control. Bold lifts hold for '
-        "all arms together; one in red is a clear loss.</p>"
+        '<p class="lead">Mean over users, its 95% interval, and the lift over the control. Bold lifts hold '
+        "for all arms together; one in red is a clear loss.</p>"
         + _more(content["arms"])
         + f'<div class="scroll"><table><thead><tr><th scope="col">Metric</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"

@@ -18,9 +18,9 @@ from ranker.evaluation.metrics import Doubles
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
 POWER: Final = 0.8
-MOST_GROUPS: Final = 20_000
-"""With more users than this, users are dealt into so many random groups and groups are drawn: the interval is
-the same to within its own noise, and the work no longer grows with the users."""
+MOST_GROUPS: Final = 5000
+"""With more users than this, users are dealt into so many random groups and groups are drawn: the width of an
+interval is then known to about 1 %, and the work no longer grows with the users."""
 
 
 @dataclass(frozen=True, slots=True)

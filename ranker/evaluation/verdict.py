@@ -56,6 +56,10 @@ def decide(compared: Comparison, k: int) -> Verdict:
         )
     nearest = max(open_ones, key=lambda i: (lifts[i].absolute.value, -i))
     name = compared.arms[nearest].name
+    if not compared.differences(nearest, 0).any():
+        return Verdict(
+            "undecided", name, f"No decision: {name} and {control} have the same {metric} for every user."
+        )
     return Verdict(
         "undecided",
         name,

@@ -66,7 +66,9 @@ def test_the_best_slate_scores_one_and_users_do_not_leak_into_each_other() -> No
 def test_slates_are_looked_up_alike_in_one_batch_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(1)
     ranked = np.argsort(draw.random((50, 40)), axis=1)[:, :7].astype(np.int64)
-    sets = KeySets.of([draw.choice(40, draw.integers(0, 9), replace=False).astype(np.int64) for _ in range(50)])
+    sets = KeySets.of(
+        [draw.choice(40, draw.integers(0, 9), replace=False).astype(np.int64) for _ in range(50)]
+    )
     at_once = find_hits(ranked, sets)
     monkeypatch.setattr(metrics, "BATCH", 7)
     assert (find_hits(ranked, sets) == at_once).all()

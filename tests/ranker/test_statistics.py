@@ -20,7 +20,9 @@ from ranker.evaluation.statistics import (
 from ranker.evaluation.verdict import decide, warnings_of
 
 
-def _compared(*levels: float, users: int = 400, arms: list[Arm] | None = None, noise: float = 0.05) -> Comparison:
+def _compared(
+    *levels: float, users: int = 400, arms: list[Arm] | None = None, noise: float = 0.05
+) -> Comparison:
     """Arms whose users' values lie around these levels, with a spread that all arms of a user share."""
     draw = np.random.default_rng(5)
     shared = draw.normal(0, 0.1, (users, 1))
@@ -51,16 +53,16 @@ def test_nineteen_of_twenty_mean_intervals_hold_the_truth() -> None:
 def test_nineteen_of_twenty_lift_intervals_hold_the_truth() -> None:
     draw = np.random.default_rng(12)
     held = 0
-    for run in range(300):
+    for run in range(200):
         base = draw.gamma(2.0, 0.2, 200)
         arm = base * 1.1 + draw.normal(0, 0.1, 200)
-        draws = resample_means(np.column_stack([base, arm]), seed=run, resamples=400)
+        draws = resample_means(np.column_stack([base, arm]), seed=run, resamples=300)
         found = lift(float(arm.mean()), float(base.mean()), draws[:, 1], draws[:, 0], 200)
         assert found.relative is not None
         assert found.relative.low is not None
         assert found.relative.high is not None
         held += found.relative.low <= 0.1 <= found.relative.high
-    assert 0.91 < held / 300 < 0.985
+    assert 0.9 < held / 200 < 0.99
 
 
 def test_pairing_makes_the_interval_of_a_difference_narrower_than_those_of_its_arms() -> None:
@@ -141,7 +143,7 @@ def test_arms_that_are_equal_for_every_user_are_no_decision() -> None:
     compared = compare([Arm("x", "random"), Arm("y", "recent")], [same, same], seed=1)
     verdict = decide(compared, k=10)
     assert verdict.decision == "undecided"
-    assert "equal to that of x" in verdict.sentence
+    assert verdict.sentence == "No decision: y and x have the same nDCG@10 for every user."
     texts = [warning["text"] for warning in warnings_of(compared, [], [], 10, [])]
     assert any("same nDCG@10 in x" in text for text in texts)
     assert any("Only 30 user(s)" in text for text in texts)
@@ -172,5 +174,5 @@ def test_many_equal_arms_seldom_give_a_false_launch() -> None:
         values: list[Doubles] = [draw.random((80, len(METRICS))) for _ in range(4)]
         return compare([Arm(f"a{i}", "random") for i in range(4)], values, seed=run)
 
-    false = sum(decide(world(run), 10).decision == "launch" for run in range(60))
-    assert false <= 6
+    false = sum(decide(world(run), 10).decision == "launch" for run in range(30))
+    assert false <= 4
