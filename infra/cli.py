@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # With --json the last line of standard output is the answer; what a person reads goes beside it.
     console = Console(stderr=args.json)
     problems = Console(stderr=True)
+    # Read by OpenMP when torch loads. Its threads would spin while they wait, and on a machine with any other
+    # work that costs ten times what it saves.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from infra import commands  # torch, Ray and LightGBM are imported only for a command that runs
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from features.importers import import_embeddings, import_events
-from features.pipeline import FeatureSet, build_features, load_store
-from features.redis_server import open_redis
-from features.store import Store
-from ingest.encoders.query import QueryEncoder
-from ingest.pipeline import IngestSettings, ingest_videos
-from ingest.space import build_space
-from ranker.bundle import Bundle, load_bundle
-from ranker.evaluation.arms import parse_arm
-from ranker.evaluation.pipeline import evaluate
-from ranker.explain import explain
-from ranker.pipeline import TrainSettings
-from ranker.recommend import recommend, recommend_to_parquet
 from rich.console import Console
 from rich.table import Table as TextTable
 
 from features.contracts import Context
 from features.errors import BadInput, NotFound
 from features.histories import gather_histories
+from features.importers import import_embeddings, import_events
+from features.pipeline import FeatureSet, build_features, load_store
+from features.redis_server import open_redis
+from features.store import Store
 from features.workspace import Workspace, open_workspace
 from infra.nightly import (
     NightlyResult,
@@ -43,6 +35,15 @@ from infra.nightly import (
 )
 from infra.progress import Stages
 from infra.settings import load_nightly_settings, redis_url_from_environment
+from ingest.encoders.query import QueryEncoder
+from ingest.pipeline import IngestSettings, ingest_videos
+from ingest.space import build_space
+from ranker.bundle import Bundle, load_bundle
+from ranker.evaluation.arms import parse_arm
+from ranker.evaluation.pipeline import evaluate
+from ranker.explain import explain
+from ranker.pipeline import TrainSettings
+from ranker.recommend import recommend, recommend_to_parquet
 from ranker.splits import Holdout
 
 
@@ -176,7 +177,6 @@ def demo(args: Namespace, screen: Screen) -> dict[str, Any]:
 def serve(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank serve`: the API and the Studio until Ctrl-C."""
     from serving.server import run_server  # FastAPI is imported only when it serves
-
     from serving.settings import ServeSettings
 
     settings = ServeSettings(
@@ -186,8 +186,15 @@ def serve(args: Namespace, screen: Screen) -> dict[str, Any]:
         port=args.port,
         workers=args.workers,
     )
-    run_server(settings, lambda url: screen.console.print(f"Serving at {url}  (Ctrl-C ends it)"))
+    run_server(settings, announce(screen))
     return {"host": args.host, "port": args.port}
+
+
+def announce(screen: Screen) -> Callable[[str], None]:
+    """Tells where the API and the Studio are, once they answer."""
+    return lambda url: screen.console.print(
+        f"Studio {url}  API {url}docs  (Ctrl-C ends it)", soft_wrap=True, highlight=False
+    )
 
 
 def search(args: Namespace, screen: Screen) -> dict[str, Any]:

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from features.contracts import DAY_MS
 from features.importers import import_embeddings, import_events
 from features.pipeline import FeatureSet, build_features, load_store
 from features.redis_server import open_redis
 from features.store import Store
+from features.workspace import Workspace, open_workspace
+from infra.ledger import Ledger, begin
+from infra.progress import Advance, Stages
+from infra.settings import NightlySettings
 from ingest.encoders.query import save_query_encoder
 from ingest.pipeline import IngestSettings, ingest_videos
 from ingest.space import build_space
@@ -23,12 +29,6 @@ from ranker.bundle import read_manifest
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
 from ranker.pipeline import TrainSettings, train
-
-from features.contracts import DAY_MS
-from features.workspace import Workspace, open_workspace
-from infra.ledger import Ledger, begin
-from infra.progress import Advance, Stages
-from infra.settings import NightlySettings
 from ranker.splits import Holdout
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,11 +109,17 @@ class UserTower(nn.Module):
         self.token_weights = nn.Parameter(torch.tensor(FIRST_GUESS))
         self.place_weights = nn.Parameter(torch.zeros(PLACES), requires_grad=ordered)
 
-    def forward(self, vectors: Tensor, tokens: Tensor, present: Tensor) -> Tensor:
-        """Vectors of users, (b, d), from their events' vectors, (b, h, d), newest first."""
-        steps = torch.from_numpy(places(tokens.shape[1]))
-        weights = self.token_weights[tokens] * self.place_weights[steps].exp() * present  # (b, h)
-        return F.normalize(torch.einsum("bh,bhd->bd", weights, vectors), dim=1)
+    def forward(
+        self, vectors: Tensor, events: Tensor, tokens: Tensor, steps: Tensor, starts: Tensor
+    ) -> Tensor:
+        """Vectors of users, (b, d), from the vectors of videos, (v, d), of which each event, (e,), names a row.
+
+        `tokens` and `steps`, (e,), say what each event was and how long ago; a user's events lie together,
+        from `starts`, (b,), on. Nothing is spent on padding: histories differ much in length.
+        """
+        weights = self.token_weights[tokens] * self.place_weights[steps].exp()  # (e,)
+        pooled = F.embedding_bag(events, vectors, starts, mode="sum", per_sample_weights=weights)  # (b, d)
+        return F.normalize(pooled, dim=1)
 
 
 def train_towers(
@@ -210,18 +217,12 @@ def _loss(
     """Cross-entropy of each target against the shared negatives that its user has not met."""
     chosen = sampler.pairs(draw, batch)
     rows, tokens = windows(pairs, chosen, min(settings.history, HISTORY_LENGTH))  # (b, h)
-    longest = 1 + int(np.flatnonzero((rows >= 0).any(axis=0)).max(initial=0))
-    rows, tokens = rows[:, :longest], tokens[:, :longest]
+    held = rows >= 0  # (b, h)
     targets, negatives = pairs.targets[chosen], sampler.negatives(draw, settings)
-    needed, inverse = np.unique(np.concatenate([rows[rows >= 0], negatives, targets]), return_inverse=True)
+    needed, inverse = np.unique(np.concatenate([rows[held], negatives, targets]), return_inverse=True)
     vectors = _dropped(video, torch.from_numpy(needed), settings, generator)  # (needed, d)
-    places_in = np.zeros(rows.shape, np.int64)
-    count = int((rows >= 0).sum())
-    places_in[rows >= 0] = inverse[:count]
-    present = torch.from_numpy((rows >= 0).astype(np.float32))
-    users = user(
-        vectors[torch.from_numpy(places_in)], torch.from_numpy(tokens.astype(np.int64)), present
-    )  # (b, d)
+    count = int(held.sum())
+    users = user(vectors, torch.from_numpy(inverse[:count]), *without_padding(held, tokens))  # (b, d)
     ahead = vectors[torch.from_numpy(inverse[count : count + len(negatives)])]  # (m, d)
     target = vectors[torch.from_numpy(inverse[count + len(negatives) :])]  # (b, d)
     expected = torch.from_numpy(np.log(sampler.mixed[negatives] * settings.negatives).astype(np.float32))
@@ -235,6 +236,22 @@ def _loss(
         dim=1,
     )
     return F.cross_entropy(logits, torch.zeros(batch, dtype=torch.long))
+
+
+def without_padding(held: npt.NDArray[np.bool_], tokens: npt.NDArray[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens and places, (e,), of the events that are there, and where each user's begin, (b,).
+
+    Args:
+        held: True where a history holds an event, (b, h).
+        tokens: of the events, (b, h).
+    """
+    lengths = held.sum(axis=1)
+    steps = np.broadcast_to(places(held.shape[1]), held.shape)[held]
+    return (
+        torch.from_numpy(tokens[held].astype(np.int64)),
+        torch.from_numpy(steps.astype(np.int64)),
+        torch.from_numpy(np.cumsum(lengths) - lengths),
+    )
 
 
 def _dropped(video: VideoTower, rows: Tensor, settings: TowerSettings, generator: torch.Generator) -> Tensor:

@@ -121,7 +121,9 @@ async def user_recommendations(
 async def events(request: Request, body: EventsRequest) -> JSONResponse:
     """Accepts events of one user, all or none; they change that user's very next slate."""
     live = _live(request)
-    counts = await live.slates.run(accept_events, body, live.desk, live.kitchen, clock_ms())
+    counts = await live.slates.run(
+        accept_events, body, live.desk, live.kitchen, clock_ms() + live.settings.clock_shift_ms
+    )
     return JSONResponse({"request_id": request_id_of(request), **counts})
 
 
@@ -183,7 +185,8 @@ async def report(request: Request) -> JSONResponse:
 async def _slate(request: Request, body: RecommendationRequest, after: BackgroundTasks) -> JSONResponse:
     live, request_id = _live(request), request_id_of(request)
     desk = live.desk
-    answer: Answer = await live.slates.run(recommend_slate, body, desk, live.kitchen, request_id, clock_ms())
+    now_ms = clock_ms() + live.settings.clock_shift_ms
+    answer: Answer = await live.slates.run(recommend_slate, body, desk, live.kitchen, request_id, now_ms)
     if answer.ask.store and answer.body["items"]:
         after.add_task(live.slates.run, log_exposure, answer, desk, live.kitchen)
     return JSONResponse(answer.body, background=after)

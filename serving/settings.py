@@ -49,6 +49,8 @@ class ServeSettings:
     """Seconds between looks at the published bundle and at the store, > 0."""
     drain_s: float = 60.0
     """Seconds between moves of feedback and exposures from Redis into the workspace, > 0."""
+    clock_shift_ms: int = 0
+    """Added to the time of day: a recorded world is served at its own time, not today's."""
     namespace: str = "rr"
     """First part of every Redis key."""
     bundle: str | None = None

@@ -287,7 +287,7 @@ def _make_people(world: World) -> People:
     n, rng = world.n_users, world.stream("people")
     topics = len(TOPICS)
     interest = _interests(n, rng)
-    changes = rng.random(n) < 0.2
+    changes = rng.random(n) < 0.15
     later = np.where(changes[:, None], _interests(n, rng), interest)
     offsets = np.array([-300, 0, 60, 120, 330, 540])
     devices = np.array(["phone", "tablet", "desktop", "tv"])
@@ -295,7 +295,7 @@ def _make_people(world: World) -> People:
         ids=tuple(f"user-{i + 1:04d}" for i in range(n)),
         interest=interest,
         later_interest=later,
-        change_day=rng.uniform(0.15, 0.6, n) * world.days,
+        change_day=rng.uniform(0.15, 0.55, n) * world.days,
         drift=rng.normal(0, 0.02, (n, topics)),
         pace=rng.beta(2, 2, n),
         favourite=_favourites(world, interest, rng),

@@ -1,5 +1,5 @@
 """Benchmarks: scripts with declared parameters and fixed seeds that write JSON and print a ratio.
 
-Each is run as `python -m tests.bench.NAME`; its result lies in `tests/bench/results/NAME.json` and is committed.
+Each is run as `python -m tests.bench.NAME`; its result lies in `tests/bench/results/NAME.json`, committed.
 `python -m tests.bench.tables` writes the README's tables from those results.
 """

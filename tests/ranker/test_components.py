@@ -96,7 +96,7 @@ def test_the_towers_in_numpy_and_in_torch_agree(world) -> None:
     video, user = VideoTower(features.videos, 16, generator), UserTower(16, True, generator)
     with torch.no_grad():
         user.place_weights.copy_(torch.linspace(0, -1, len(user.place_weights)))
-    from ranker.two_tower import _export
+    from ranker.two_tower import _export, without_padding
 
     tower = _export(video, user, np.ones(len(features.videos), bool))
     every, one = torch.arange(len(features.videos)), torch.ones(len(features.videos), 1)
@@ -106,9 +106,9 @@ def test_the_towers_in_numpy_and_in_torch_agree(world) -> None:
     np.testing.assert_allclose(vectors, wanted.numpy(), atol=1e-5)
     history = history_rows(features.videos, histories_of(features, np.arange(5, dtype=np.int64)))
     with torch.no_grad():
-        events = wanted[torch.from_numpy(np.maximum(history.rows, 0).astype(np.int64))]
-        present = torch.from_numpy((history.rows >= 0).astype(np.float32))
-        users = user(events, torch.from_numpy(history.tokens.astype(np.int64)), present)
+        held = history.rows >= 0
+        events = torch.from_numpy(history.rows[held].astype(np.int64))
+        users = user(wanted, events, *without_padding(held, history.tokens))
     np.testing.assert_allclose(user_vectors(tower, vectors, history), users.numpy(), atol=1e-5)
     assert pairs.ordered
 
