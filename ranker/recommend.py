@@ -140,15 +140,22 @@ def recommend_to_parquet(
     return rows
 
 
-def seen_rows(bundle: Bundle, features: FeatureSet, codes: Int64s) -> list[Int64s]:
-    """Rows of all that each user has ever seen, beyond what a history holds; one array a user."""
+def seen_before_history(
+    bundle: Bundle, features: FeatureSet, codes: Int64s, histories: Histories
+) -> list[Int64s]:
+    """Rows of what each user has seen but the history no longer holds; one array a user."""
     log = features.log
     out = []
-    for code in codes:
-        part = slice(log.offsets[code], log.offsets[code + 1]) if code >= 0 else slice(0, 0)
-        rows = bundle.videos.rows_of(log.video_keys[part][seen_mask(log.events[part])])
-        out.append(np.unique(rows[rows >= 0]).astype(np.int64))
+    for user, code in enumerate(codes):
+        start, end = (log.offsets[code], log.offsets[code + 1]) if code >= 0 else (0, 0)
+        older = slice(start, end - histories.lengths[user])
+        out.append(np.unique(_seen(bundle, log.video_keys[older], log.events[older])))
     return out
+
+
+def _seen(bundle: Bundle, keys: Int64s, events: npt.NDArray[np.uint8]) -> Int64s:
+    rows = bundle.videos.rows_of(keys[seen_mask(events)])
+    return rows[rows >= 0].astype(np.int64)
 
 
 def _batch_table(
@@ -163,9 +170,8 @@ def _batch_table(
     codes = features.log.user_codes(users)
     histories = gather_histories(features.log, codes, ends_of(features.log, codes))
     context = Context.at(np.full(len(users), now, np.int64))
-    older = [] if include_seen else seen_rows(bundle, features, codes)
+    older = [] if include_seen else seen_before_history(bundle, features, codes, histories)
     spare = max((len(rows) for rows in older), default=0)
-    spare = max(0, spare - histories.video_keys.shape[1])
     best = recommend(
         bundle, histories, context, min(k + spare, len(bundle.videos)), include_seen=include_seen
     )

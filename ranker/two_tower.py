@@ -112,7 +112,7 @@ class UserTower(nn.Module):
     def forward(
         self, vectors: Tensor, events: Tensor, tokens: Tensor, steps: Tensor, starts: Tensor
     ) -> Tensor:
-        """Vectors of users, (b, d), from the vectors of videos, (v, d), of which each event, (e,), names a row.
+        """Vectors of users, (b, d), from vectors of videos, (v, d); each event, (e,), names a row of them.
 
         `tokens` and `steps`, (e,), say what each event was and how long ago; a user's events lie together,
         from `starts`, (b,), on. Nothing is spent on padding: histories differ much in length.

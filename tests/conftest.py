@@ -1,8 +1,12 @@
 """Fixtures that more than one package's tests use."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# As the command line does, and before anything loads torch: OpenMP's threads sleep while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -9,13 +9,13 @@ import numpy as np
 from features.contracts import EVENT_CODES
 from infra.demo.world import Doubles, Ints, World
 
-TASTE_WEIGHT: Final = 5.0
+TASTE_WEIGHT: Final = 6.0
 """Utility of a video wholly of a topic that is a user's only one."""
-PACE_WEIGHT: Final = 0.8
+PACE_WEIGHT: Final = 0.5
 """Utility lost between the slowest and the fastest clip, to somebody who likes one of them."""
-CREATOR_WEIGHT: Final = 0.5
+CREATOR_WEIGHT: Final = 0.3
 APPEAL_WEIGHT: Final = 1.55
-WATCH_BAR: Final = 2.5
+WATCH_BAR: Final = 2.7
 """Utility at which half of the plays reach the middle of the clip."""
 WATCH_SLOPE: Final = 2.5
 LIKE_BAR: Final = 3.4

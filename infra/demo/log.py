@@ -1,13 +1,15 @@
-"""The event log of a world: slates of a stated policy with true propensities, and what people find themselves.
+"""The event log of a world: slates of a stated policy with true propensities, and what people find alone.
 
-Policy `popular-softmax-eps10`. The slots of a slate are filled one after the other from the videos that are out,
-that the user has not seen and that are not yet in this slate. With probability 0.1 a slot gets any of them, all
-alike; else one by a softmax over POLICY_WEIGHT * log(1 + plays, halved every 4 days, up to the last midnight), plus a
-bonus for videos younger than 3 days. It knows nothing of tastes. `propensity` is the probability of the video in its
-slot, given the slots before it; the product over a slate is the propensity of the slate.
+Policy `popular-softmax-eps10`. The slots of a slate are filled one after the other from the videos that are
+out, that the user has not seen and that are not yet in this slate. With probability 0.1 a slot gets any of
+them, all alike; else one by a softmax over POLICY_WEIGHT * log(1 + plays, halved every 4 days, up to the last
+midnight), plus a bonus for videos younger than 3 days. It knows nothing of tastes. `propensity` is the
+probability of the video in its slot, given the slots before it; the product over a slate is the propensity of
+the slate.
 
-Some plays come without a slate: `surface` is `search`, and position, policy and propensity are null. Within a slate
-people look at one place after the other and stop somewhere: an impression further down is less often acted on.
+Some plays come without a slate: `surface` is `search`, and position, policy and propensity are null. Within a
+slate people look at one place after the other and stop somewhere: an impression further down is less often
+acted on.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ POLICY_WEIGHT: Final = 1.3
 HALF_LIFE_DAYS: Final = 4.0
 FRESH_BONUS: Final = 2.0
 FRESH_DAYS: Final = 3.0
-SLATE: Final = 6
+SLATE: Final = 5
 MAX_SESSIONS: Final = 3
 SEARCHES: Final = 0.9
 """Mean number of videos that people look for by themselves in one visit."""
@@ -77,7 +79,7 @@ def policy_logits(world: World, day: int, plays: Doubles) -> Doubles:
 
 
 def slot_distribution(logits: Doubles, allowed: Flags) -> Doubles:
-    """Probability of each video in the next slot, (n, videos); rows sum to 1, or to 0 where nothing is allowed.
+    """Probability of each video in the next slot, (n, videos); a row where nothing is allowed is all 0.
 
     Args:
         logits: (videos,), finite.

@@ -43,7 +43,7 @@ class ClipPlan:
 
 
 def render_media(world: World, directory: Path, progress: Progress | None = None, processes: int = 2) -> Path:
-    """Writes all files of a world below `directory/videos`, and the manifest beside; gives the manifest's path.
+    """Writes all files of a world below `directory/videos` and the manifest beside; gives its path.
 
     Args:
         world: what to render.

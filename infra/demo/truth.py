@@ -41,7 +41,7 @@ def oracle(world: World, simulation: Simulation, at_day: int) -> Doubles:
 def difficulty(world: World, simulation: Simulation | None = None) -> dict[str, float]:
     """nDCG@10 of three rankers on what people newly enjoy in the held-out days, and shares of the oracle's.
 
-    Ranked is, for each user with such a video, every video that is out at the cut and that this user has not seen.
+    Ranked is, for each user with such a video, every video that is out at the cut and not seen by this user.
     `random` is the mean over five shuffles, `popular` counts plays before the cut, halved every week.
     """
     simulation = simulation or simulate(world)
@@ -86,7 +86,7 @@ def seen_before(world: World, rows: pl.DataFrame, day: int) -> Flags:
 
 
 def enjoyed_after(world: World, rows: pl.DataFrame, day: int) -> Flags:
-    """What each user played half of at least, liked, shared or followed from a midnight on, (users, videos)."""
+    """What each user played by half, liked, shared or followed from a midnight on, (users, videos)."""
     duration = pl.DataFrame({"video_id": world.videos.ids, "duration_s": world.videos.duration_s})
     later = rows.filter(pl.col("ts") >= _midnight(day)).join(duration, on="video_id", how="left")
     half = (pl.col("event") == "play") & (pl.col("watch_s") >= 0.5 * pl.col("duration_s"))

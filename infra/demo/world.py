@@ -1,7 +1,7 @@
 """The hidden world: topics, videos, creators and people with tastes that drift. No ranker reads any of it.
 
-Every part has a random stream of its own, so that a world with more missing titles, or with planted conflicts, has the
-same people, the same videos and the same log as one without.
+Every part has a random stream of its own, so that a world with more missing titles, or with planted conflicts,
+has the same people, the same videos and the same log as one without.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def _mixtures(topic: Ints, rng: np.random.Generator) -> Doubles:
 
 
 def _published(world: World, rng: np.random.Generator) -> Doubles:
-    """Half before the first day, half evenly up to a day before the held-out ones."""
+    """Half before the first day, half evenly over the first four fifths of the days before the cut."""
     n = world.n_videos
     fresh = rng.random(n) < 0.5
     return np.where(fresh, rng.uniform(0, 0.8 * world.cut_day, n), rng.uniform(-60, 0, n))
@@ -244,7 +244,7 @@ def _appeal(published_day: Doubles, rng: np.random.Generator) -> Doubles:
 
 
 def _planted(topic: Ints, share: float, rng: np.random.Generator) -> Ints:
-    """The topics, but another for a share of the videos; a larger share keeps the choices of a smaller one."""
+    """The topics, but another for a share of the videos; a larger share keeps a smaller one's choices."""
     wrong = rng.random(len(topic)) < share
     other = (topic + rng.integers(1, len(TOPICS), len(topic))) % len(TOPICS)
     return np.where(wrong, other, topic)

@@ -18,8 +18,9 @@ def demo_world(result: dict[str, Any]) -> str:
     """Ranking quality on the frozen world, beside what chance, popularity and perfect knowledge reach."""
     given = result["parameters"]
     lines = [
-        f"World {given['world']} (generator `{given['generator']}`), {given['videos']} clips, {given['users']} users, "
-        f"seeds {', '.join(map(str, given['seeds']))}; nDCG@{given['k']}, mean over seeds (lowest to highest).",
+        f"World {given['world']} (generator `{given['generator']}`), {given['videos']} clips, "
+        f"{given['users']} users, seeds {', '.join(map(str, given['seeds']))}; "
+        f"nDCG@{given['k']}, mean over seeds (lowest to highest).",
         "",
         "| arm | nDCG | of the way from popular to oracle |",
         "|---|---|---|",

@@ -57,7 +57,7 @@ def test_unknown_videos_above_the_stated_share_are_refused_and_below_it_counted(
     assert main(["embeddings", "import", str(tmp_path / "vectors.parquet"), "--workspace", ws]) == 0
     assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
     said = refused(capsys, "features", "build", "--workspace", ws, "--max-unknown-share", "0.4")
-    assert "0.4" in said
+    assert "more than 40%" in said
     assert main(["features", "build", "--workspace", ws, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert (answer["rows"], answer["used"], answer["unknown_video"]) == (8, 4, 4)
