@@ -33,6 +33,7 @@ FRESH_BONUS: Final = 2.0
 FRESH_DAYS: Final = 3.0
 SLATE: Final = 5
 MAX_SESSIONS: Final = 3
+VISIT_GAP_MS: Final = 900_000
 SEARCHES: Final = 0.9
 """Mean number of videos that people look for by themselves in one visit."""
 
@@ -97,15 +98,15 @@ def _simulate_day(
     world: World, day: int, logits: Doubles, seen: Flags, rng: np.random.Generator
 ) -> list[Rows]:
     """Rows of one day; marks in `seen` what is seen in it."""
-    people = world.people
     utility = utilities(world, day + 0.5)
     wanted = search_logits(world, day + 0.5, utility)
     out = published(world, day)
-    visits = np.minimum(rng.poisson(people.sessions_per_day), MAX_SESSIONS)
+    visits = np.minimum(rng.poisson(world.people.sessions_per_day), MAX_SESSIONS)
+    starts_ms = _visit_starts(world, day, rng)
     rows: list[Rows] = []
     for visit in range(MAX_SESSIONS):
         who = np.flatnonzero(visits > visit)
-        start_ms = _visit_start(world, day, visit, who, rng)
+        start_ms = starts_ms[who, visit]
         request = np.int64(day * MAX_SESSIONS + visit) * world.n_users + who
         served = _serve(logits, who, out[None, :] & ~seen[who], rng)
         rows += _watch_slates(world, served, who, request, start_ms, utility, seen, rng)
@@ -113,12 +114,18 @@ def _simulate_day(
     return rows
 
 
-def _visit_start(world: World, day: int, visit: int, who: Ints, rng: np.random.Generator) -> Ints:
-    """ms since the epoch, (n,): near the user's usual local hour, later visits later, within this UTC day."""
+def _visit_starts(world: World, day: int, rng: np.random.Generator) -> Ints:
+    """ms since the epoch, (users, MAX_SESSIONS): near the usual hour, in order, 15 minutes apart or more."""
     people = world.people
-    hour = people.hour[who] + rng.normal(0, 1.5, len(who)) - people.utc_offset_min[who] / 60
-    within = (hour % 24) / 24 / MAX_SESSIONS + visit / MAX_SESSIONS if visit else (hour % 24) / 24
-    return START_MS + day * DAY_MS + np.minimum(within * DAY_MS, DAY_MS - 600_000).astype(np.int64)
+    usual = (people.hour - people.utc_offset_min / 60)[:, None]
+    hours = np.sort((usual + rng.normal(0, 2, (world.n_users, MAX_SESSIONS))) % 24, axis=1)
+    start_ms = (hours / 24 * DAY_MS).astype(np.int64)
+    for visit in range(MAX_SESSIONS):
+        last_ms = DAY_MS - (MAX_SESSIONS - visit) * VISIT_GAP_MS
+        start_ms[:, visit] = np.minimum(start_ms[:, visit], last_ms)
+        if visit:
+            start_ms[:, visit] = np.maximum(start_ms[:, visit], start_ms[:, visit - 1] + VISIT_GAP_MS)
+    return START_MS + day * DAY_MS + start_ms
 
 
 def _serve(logits: Doubles, who: Ints, allowed: Flags, rng: np.random.Generator) -> tuple[Ints, Doubles]:
@@ -158,41 +165,39 @@ def _watch_slates(
     at_ms = start_ms.copy()
     looking = np.ones(len(who), np.bool_)
     for slot in range(SLATE):
-        video, there = served[0][:, slot], served[0][:, slot] >= 0
+        shown = np.flatnonzero(served[0][:, slot] >= 0)
         looking &= rng.random(len(who)) < (LOOKS_ON if slot else 1.0)
-        n = int(there.sum())
-        base: Rows = {
-            "user": who[there],
-            "video": video[there],
-            "request": request[there],
-            "position": np.full(n, slot),
-            "propensity": served[1][there, slot],
-        }
+        acting = shown[looking[shown]]
+        impression = np.full(len(shown), EVENT_CODES["impression"])
+        nothing = np.full(len(shown), np.nan)
         rows.append(
             {
-                **base,
-                "event": np.full(n, EVENT_CODES["impression"]),
-                "ts": at_ms[there],
-                "watch_s": np.full(n, np.nan),
+                **_slot_columns(served, slot, who, request, shown),
+                "event": impression,
+                "ts": at_ms[shown],
+                "watch_s": nothing,
             }
         )
-        acting = looking & there
-        events, spent_ms = _events(world, who[acting], video[acting], at_ms[acting], utility, seen, rng)
+        events, spent_ms = _events(
+            world, who[acting], served[0][acting, slot], at_ms[acting], utility, seen, rng
+        )
         rows += [
-            {**{name: _spread(base[name], there, index, acting) for name in base}, **event}
-            for index, event in events
+            {**_slot_columns(served, slot, who, request, acting[index]), **event} for index, event in events
         ]
         at_ms[acting] += spent_ms
-        at_ms += rng.integers(300, 1500, len(who))
+        at_ms += rng.integers(600, 1500, len(who))
     return rows
 
 
-def _spread(
-    values: np.ndarray[tuple[int], np.dtype[np.generic]], there: Flags, index: Ints, acting: Flags
-) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
-    """Of a column over the served users, the entries of the acting users at `index`."""
-    place = np.cumsum(there) - 1
-    return np.asarray(values[place[acting][index]])
+def _slot_columns(served: tuple[Ints, Doubles], slot: int, who: Ints, request: Ints, index: Ints) -> Rows:
+    """What is known of a slot before anybody acts, for the slates at `index`."""
+    return {
+        "user": who[index],
+        "video": served[0][index, slot],
+        "request": request[index],
+        "position": np.full(len(index), slot),
+        "propensity": served[1][index, slot],
+    }
 
 
 def _search(

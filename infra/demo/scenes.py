@@ -1,7 +1,8 @@
 """What each topic looks like: small moving scenes, drawn with NumPy, every one a little different.
 
-A scene is drawn at `SIZE` x `SIZE` in float32 from 0 to 1. Its maker gets the clip's own random stream once and
-gives back a function of time, so that what never moves is drawn once. Functions that take a frame paint on it.
+A scene is drawn at `SIZE` x `SIZE` in float32 from 0 to 1. Its maker gets the clip's own random stream
+once and gives back a function of time, so that what never moves is drawn once. Functions that take a frame
+paint on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The hidden world: topics, videos, creators and people with tastes that drift. No ranker reads any of it.
 
-Every part has a random stream of its own, so that a world with more missing titles, or with planted conflicts,
-has the same people, the same videos and the same log as one without.
+Every part has a random stream of its own: a world with more missing titles, or with planted conflicts, has
+the same people, the same videos and the same log as one without.
 """
 
 from __future__ import annotations
