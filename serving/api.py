@@ -14,7 +14,7 @@ from features.errors import NotFound
 from serving.desk import Desk
 from serving.expose import log_exposure
 from serving.feedback import accept_events
-from serving.live import Live, clock_ms
+from serving.live import Live
 from serving.parse import ARM
 from serving.pipeline import Answer, recommend_slate
 from serving.present import Slate, Video, present_video
@@ -121,9 +121,7 @@ async def user_recommendations(
 async def events(request: Request, body: EventsRequest) -> JSONResponse:
     """Accepts events of one user, all or none; they change that user's very next slate."""
     live = _live(request)
-    counts = await live.slates.run(
-        accept_events, body, live.desk, live.kitchen, clock_ms() + live.settings.clock_shift_ms
-    )
+    counts = await live.slates.run(accept_events, body, live.desk, live.kitchen, live.now_ms())
     return JSONResponse({"request_id": request_id_of(request), **counts})
 
 
@@ -137,10 +135,11 @@ async def users(request: Request, query: Annotated[SampleQuery, Query()]) -> JSO
 
 @router.get("/users/{user_id:path}/history")
 async def history(request: Request, user_id: Id, query: Annotated[SampleQuery, Query()]) -> JSONResponse:
-    """The user's latest events, newest first, as the next slate will see them."""
+    """The user's latest events, newest first, as the next slate will see them, and the server's time."""
     live = _live(request)
     items = await live.pages.run(_history, live, user_id, query.limit)
-    return JSONResponse({"request_id": request_id_of(request), "user_id": user_id, "items": items})
+    said = {"request_id": request_id_of(request), "user_id": user_id, "now_ms": live.now_ms(), "items": items}
+    return JSONResponse(said)
 
 
 @router.post("/search", response_model=HitList)
@@ -185,8 +184,9 @@ async def report(request: Request) -> JSONResponse:
 async def _slate(request: Request, body: RecommendationRequest, after: BackgroundTasks) -> JSONResponse:
     live, request_id = _live(request), request_id_of(request)
     desk = live.desk
-    now_ms = clock_ms() + live.settings.clock_shift_ms
-    answer: Answer = await live.slates.run(recommend_slate, body, desk, live.kitchen, request_id, now_ms)
+    answer: Answer = await live.slates.run(
+        recommend_slate, body, desk, live.kitchen, request_id, live.now_ms()
+    )
     if answer.ask.store and answer.body["items"]:
         after.add_task(live.slates.run, log_exposure, answer, desk, live.kitchen)
     return JSONResponse(answer.body, background=after)

@@ -41,6 +41,10 @@ class Live:
         """The bundle that ought to be served; NotFound says what to do where there is none."""
         return self.settings.bundle or self.workspace.current_bundle()
 
+    def now_ms(self) -> int:
+        """The time that requests are answered at, ms since the epoch."""
+        return time.time_ns() // 1_000_000 + self.settings.clock_shift_ms
+
     def refresh(self) -> None:
         """Takes a newly published bundle or a changed catalogue; a bundle that does not load is refused."""
         wanted = self.wanted_bundle()
@@ -112,8 +116,3 @@ async def watching(live: Live) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-def clock_ms() -> int:
-    """Now, ms since the epoch."""
-    return time.time_ns() // 1_000_000

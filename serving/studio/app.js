@@ -60,9 +60,9 @@ function difference(before, after) {
 }
 
 async function showHistory(turn) {
-  let items = [];
+  let items = [], now = 0;
   try {
-    items = (await call(`/v1/users/${path(state.user)}/history?limit=${HISTORY}`)).items;
+    ({ items, now_ms: now } = await call(`/v1/users/${path(state.user)}/history?limit=${HISTORY}`));
   } catch { /* without a store there is no history to show; the slate already says so */ }
   if (turn !== state.turn) return;
   at("past").hidden = !items.length;
@@ -75,16 +75,16 @@ async function showHistory(turn) {
     const title = document.createElement("b");
     title.textContent = title.title = item.title || item.video_id;
     const what = document.createElement("small");
-    what.textContent = item.event + ago(item.ts_ms);
+    what.textContent = item.event + ago(item.ts_ms, now);
     words.append(title, what);
     row.append(picture, words);
     return row;
   }));
 }
 
-function ago(ts) {
+function ago(ts, now) {
   if (!ts) return "";
-  const minutes = Math.max(0, Math.round((Date.now() - ts) / 60000));
+  const minutes = Math.max(0, Math.round((now - ts) / 60000));
   if (minutes < 1) return " · now";
   if (minutes < 60) return ` · ${minutes} min ago`;
   if (minutes < 2880) return ` · ${Math.round(minutes / 60)} h ago`;

@@ -1,4 +1,4 @@
-"""The demo world keeps its promises: one seed, one log; true propensities; frozen difficulty; hidden queries."""
+"""The demo world keeps its promises: one seed, one log; true propensities; frozen difficulty; real queries."""
 
 from pathlib import Path
 

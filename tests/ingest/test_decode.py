@@ -51,9 +51,7 @@ def is_frames(clip: Clip, *numbers: int) -> bool:
     return len(greys) == len(clip.frames) and bool((np.abs(clip.frames.mean((1, 2, 3)) - greys) < 4).all())
 
 
-def test_every_shared_file_gives_a_clip_or_the_reason_why_not(
-    shared_data: Path, child: DecoderChild
-) -> None:
+def test_every_shared_file_gives_a_clip_or_the_reason_why_not(shared_data: Path, child: DecoderChild) -> None:
     folder = shared_data / "clips"
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()

@@ -28,7 +28,7 @@ def test_a_directory_lists_every_file_that_may_be_media_by_its_path(tmp_path: Pa
 
 
 def test_strange_names_are_names_like_others(tmp_path: Path) -> None:
-    names = sorted(["-leading dash.mp4", 'quo"te\'s.mp4', "видео 视频.mp4", "100%_[1].mp4", "a\nb.mp4"])
+    names = sorted(["-leading dash.mp4", "quo\"te's.mp4", "видео 视频.mp4", "100%_[1].mp4", "a\nb.mp4"])
     put(tmp_path, *names)
     assert list_source(str(tmp_path))["video_id"].to_list() == names
 
