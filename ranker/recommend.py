@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features.contracts import Context, Floats, Histories, Int64s, seen_mask
 from features.errors import BadInput
-from features.histories import ends_of, gather_histories
+from features.histories import EventLog, ends_of, gather_histories
 from ranker.bundle import COMPONENTS, SOURCES, Bundle
 from ranker.retrieve import DENSE_FLOATS, Candidates, retrieve
 from ranker.score import main_sources, score
@@ -32,6 +32,7 @@ __all__ = [
     "Candidates",
     "Recommendations",
     "recommend",
+    "recommend_from_log",
     "recommend_to_parquet",
     "retrieve",
     "score",
@@ -140,22 +141,52 @@ def recommend_to_parquet(
     return rows
 
 
-def seen_before_history(
-    bundle: Bundle, features: FeatureSet, codes: Int64s, histories: Histories
+def recommend_from_log(
+    bundle: Bundle,
+    log: EventLog,
+    codes: Int64s,
+    context: Context,
+    k: int,
+    *,
+    include_seen: bool = False,
+    without: frozenset[str] = frozenset(),
+) -> Recommendations:
+    """`recommend` for users of a log, (u,) codes, -1 for a newcomer.
+
+    A history is bounded and the log is not: what was seen before the history begins is left out as well.
+    """
+    histories = gather_histories(log, codes, ends_of(log, codes))
+    older = [] if include_seen else _seen_before_histories(bundle, log, codes, histories)
+    spare = max((len(rows) for rows in older), default=0)
+    best = recommend(bundle, histories, context, k + spare, include_seen=include_seen, without=without)
+    return _less(best, older, len(bundle.videos), k) if spare else best
+
+
+def _seen_before_histories(
+    bundle: Bundle, log: EventLog, codes: Int64s, histories: Histories
 ) -> list[Int64s]:
     """Rows of what each user has seen but the history no longer holds; one array a user."""
-    log = features.log
     out = []
-    for user, code in enumerate(codes):
-        start, end = (log.offsets[code], log.offsets[code + 1]) if code >= 0 else (0, 0)
-        older = slice(start, end - histories.lengths[user])
-        out.append(np.unique(_seen(bundle, log.video_keys[older], log.events[older])))
+    for code, length in zip(codes.tolist(), histories.lengths.tolist(), strict=True):
+        start, end = (int(log.offsets[code]), int(log.offsets[code + 1])) if code >= 0 else (0, length)
+        older = slice(start, end - length)
+        rows = bundle.videos.rows_of(log.video_keys[older][seen_mask(log.events[older])])
+        out.append(np.unique(rows[rows >= 0]).astype(np.int64))
     return out
 
 
-def _seen(bundle: Bundle, keys: Int64s, events: npt.NDArray[np.uint8]) -> Int64s:
-    rows = bundle.videos.rows_of(keys[seen_mask(events)])
-    return rows[rows >= 0].astype(np.int64)
+def _less(best: Recommendations, dropped: list[Int64s], n_videos: int, k: int) -> Recommendations:
+    """The first k of each user that are not among the user's dropped rows."""
+    base = np.arange(len(best.rows))[:, None] * n_videos
+    unwanted = np.concatenate([user * n_videos + rows for user, rows in enumerate(dropped)])
+    gone = (best.rows < 0) | np.isin(base + best.rows, unwanted)
+    order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+    empty = np.take_along_axis(gone, order, axis=1)
+    return Recommendations(
+        np.where(empty, np.int32(-1), np.take_along_axis(best.rows, order, axis=1)),
+        np.where(empty, np.float32(-np.inf), np.take_along_axis(best.scores, order, axis=1)),
+        np.where(empty, np.int8(-1), np.take_along_axis(best.source_codes, order, axis=1)),
+    )
 
 
 def _batch_table(
@@ -168,25 +199,13 @@ def _batch_table(
     now: int,
 ) -> pl.DataFrame:
     codes = features.log.user_codes(users)
-    histories = gather_histories(features.log, codes, ends_of(features.log, codes))
     context = Context.at(np.full(len(users), now, np.int64))
-    older = [] if include_seen else seen_before_history(bundle, features, codes, histories)
-    spare = max((len(rows) for rows in older), default=0)
-    best = recommend(
-        bundle, histories, context, min(k + spare, len(bundle.videos)), include_seen=include_seen
-    )
-    keep = best.rows >= 0
-    if spare:
-        base = np.arange(len(users))[:, None] * len(bundle.videos)
-        seen = np.concatenate([user * len(bundle.videos) + rows for user, rows in enumerate(older)])
-        keep &= ~np.isin(base + best.rows, seen)
-    rank = np.cumsum(keep, axis=1)
-    keep &= rank <= k
-    who, place = np.nonzero(keep)
+    best = recommend_from_log(bundle, features.log, codes, context, k, include_seen=include_seen)
+    who, place = np.nonzero(best.rows >= 0)
     return pl.DataFrame(
         {
             "user_id": np.array(users, object)[who],
-            "rank": rank[who, place].astype(np.int32),
+            "rank": (place + 1).astype(np.int32),
             "video_id": ids[best.rows[who, place]],
             "score": best.scores[who, place],
             "source": best.sources[who, place].astype(object),

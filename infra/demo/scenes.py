@@ -62,14 +62,17 @@ def _disc(
     frame: Frame, x: float, y: float, radius: float, colour: Colour, alpha: float = 1.0, soft: float = 1.0
 ) -> None:
     """A disc at (x, y) in shares of the frame, with an edge `soft` pixels wide."""
-    cx, cy, r = x * SIZE, y * SIZE, radius * SIZE
+    # Python floats: a float64 scalar of NumPy would make everything below float64, at twice the time.
+    cx, cy, r = float(x) * SIZE, float(y) * SIZE, float(radius) * SIZE
     reach = r + soft
     x0, x1 = max(int(cx - reach), 0), min(int(cx + reach) + 2, SIZE)
     y0, y1 = max(int(cy - reach), 0), min(int(cy + reach) + 2, SIZE)
     if x0 >= x1 or y0 >= y1:
         return
     distance = np.sqrt((_AXIS[None, x0:x1] - cx) ** 2 + (_AXIS[y0:y1, None] - cy) ** 2)
-    _paint(frame, slice(y0, y1), slice(x0, x1), colour, np.clip((r - distance) / soft + 0.5, 0, 1) * alpha)
+    _paint(
+        frame, slice(y0, y1), slice(x0, x1), colour, np.clip((r - distance) / soft + 0.5, 0, 1) * float(alpha)
+    )
 
 
 def _box(
@@ -107,14 +110,15 @@ def _tint(colour: Colour, rng: np.random.Generator, by: float = 0.06) -> Colour:
     return red, green, blue
 
 
-def _ground(frame: Frame, height: Frame, colour: Colour, soft: float = 1.5) -> None:
-    """Fills everything below a line of heights, one for each column, in shares of the frame."""
+def _ground(frame: Frame, height: Frame, colour: Colour, soft: float = 1.5, fill: bool = True) -> None:
+    """Fills what is below a line of heights, one a column, in shares of the frame; or as deep as it waves."""
     first = max(int(float(height.min()) * SIZE - soft), 0)
     last = min(int(float(height.max()) * SIZE + soft) + 2, SIZE)
     if first < last:
         depth = (_AXIS[first:last, None] - height[None, :] * SIZE) / soft + 0.5
         _paint(frame, slice(first, last), slice(0, SIZE), colour, np.clip(depth, 0, 1).astype(np.float32))
-    frame[max(last, 0) :] = colour
+    if fill:
+        frame[max(last, 0) :] = colour
 
 
 def _ocean(rng: np.random.Generator) -> Scene:
@@ -132,7 +136,7 @@ def _ocean(rng: np.random.Generator) -> Scene:
             base = top + (1 - top) * depth**1.3 * 0.92
             line = base + (0.008 + 0.03 * depth) * np.sin(lengths[i] * _X[0] + phases[i] + t * (1.2 + depth))
             colour = tuple(f + (n - f) * depth for f, n in zip(far, near, strict=True))
-            _ground(frame, (line - 0.012).astype(np.float32), (0.9, 0.97, 1.0), 2.5)
+            _ground(frame, (line - 0.012).astype(np.float32), (0.9, 0.97, 1.0), 2.5, fill=False)
             _ground(frame, line.astype(np.float32), (colour[0], colour[1], colour[2]))
             if i == 1:
                 _sail(frame, (boat + 0.02 * t) % 1.2 - 0.1, base + 0.015 * float(np.sin(t * 2)))

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from features.contracts import HISTORY_LENGTH, NO_KEY, Context, Int64s
-from features.histories import gather_histories
+from features.contracts import NO_KEY, Context, Int64s
 from ranker.evaluation.arms import Arm
 from ranker.evaluation.baselines import (
-    drop_seen,
     first_unseen,
     popular_order,
     random_unseen,
     recent_order,
     seen_before,
 )
-from ranker.recommend import recommend
+from ranker.recommend import recommend_from_log
 from ranker.splits import positive_rows
 
 if TYPE_CHECKING:
@@ -76,17 +74,11 @@ def _of_baseline(arm: Arm, parts: Split, k: int, seed: int, progress: Callable[[
 
 def _of_bundle(arm: Arm, bundle: Bundle, parts: Split, k: int, progress: Callable[[int], None]) -> Int64s:
     codes, at_ms, log = parts.truth.user_codes, parts.truth.at_ms, parts.train.log
-    ends = np.where(codes >= 0, log.offsets[np.maximum(codes, 0) + 1] if len(log.user_ids) else 0, 0)
-    seen = seen_before(log, codes)
     out = np.full((len(codes), k), NO_KEY, np.int64)
     for start in range(0, len(codes), BATCH):
         some = slice(start, start + BATCH)
-        histories = gather_histories(log, codes[some], ends[some])
-        # A history is bounded; what was seen before its first event is left out here, as for every other arm.
-        mine = seen.part(start, min(start + BATCH, len(codes)))
-        older = int(np.maximum(mine.sizes - HISTORY_LENGTH, 0).max(initial=0))
-        made = recommend(bundle, histories, Context.at(at_ms[some]), k + older, without=arm.without)
-        out[some] = drop_seen(_keys_of(bundle, made.rows), mine, k)
+        made = recommend_from_log(bundle, log, codes[some], Context.at(at_ms[some]), k, without=arm.without)
+        out[some, : made.rows.shape[1]] = _keys_of(bundle, made.rows)
         progress(min(start + BATCH, len(codes)))
     return out
 

@@ -86,11 +86,14 @@ def warnings_of(
         for i, arm in enumerate(compared.arms)
         if compared.users > 1 and np.ptp(compared.values[i, :, at]) == 0
     ]
+    shorts: dict[int, list[str]] = {}
+    for slate in slates:
+        shorts.setdefault(int((slate.keys == NO_KEY).any(axis=1).sum()), []).append(slate.arm.name)
     cautions = [
-        f"{short:,} of {compared.users:,} users get fewer than {k} videos from {slate.arm.name}; empty "
+        f"{short:,} of {compared.users:,} users get fewer than {k} videos from {', '.join(names)}; empty "
         "places count as misses."
-        for slate in slates
-        if (short := int((slate.keys == NO_KEY).any(axis=1).sum()))
+        for short, names in shorts.items()
+        if short
     ]
     if compared.users < FEW_USERS:
         cautions.insert(

@@ -1,4 +1,4 @@
-"""The demo world keeps its promises: one seed, one log; true propensities; frozen difficulty; real queries."""
+"""The demo world keeps its promises: one seed, one log; true propensities; a frozen difficulty."""
 
 from pathlib import Path
 
