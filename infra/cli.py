@@ -16,7 +16,8 @@ from rich.console import Console
 from features.errors import BadInput, RecError
 from infra.settings import workspace_from_environment
 
-Command = Callable[[argparse.Namespace, Any], dict[str, Any]]
+WIDTH_OF_FILES = 110
+"""Columns of what goes to a file or a pipe; a terminal has its own width."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if args.debug else logging.WARNING, format="%(name)s %(message)s")
     # With --json the last line of standard output is the answer; what a person reads goes beside it.
-    console = Console(stderr=args.json)
+    wide = None if (sys.stderr if args.json else sys.stdout).isatty() else WIDTH_OF_FILES
+    console = Console(stderr=args.json, width=wide)
     problems = Console(stderr=True)
     # Read by OpenMP when torch loads. Its threads would spin while they wait, and on a machine with any other
     # work that costs ten times what it saves.

@@ -108,5 +108,3 @@ def _failure_columns(failure: DecodeFailure, version: str) -> dict[str, str | bo
         "attempts": failure.attempts,
         "encoder_version": version,
     }
-
-

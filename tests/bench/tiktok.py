@@ -1,7 +1,7 @@
 """TikTok micro-video through the command line: imported embeddings and interactions, no media, no timestamps.
 
 Protocol of Jiang et al., "DiffMM", ACM MM 2024, table 1: every video is ranked for each user, the user's
-training videos left out; Recall@20 and NDCG@20 are means over users with validation pairs. One seed, defaults.
+training videos left out; Recall@20 and NDCG@20 are means over users with validation pairs. One seed.
 Run from a checkout with the data beside it: `python -m tests.bench.tiktok`.
 """
 
