@@ -68,7 +68,7 @@ def assemble(
         return out
     for part in _portions(n, c, videos):
         rows = candidate_rows[part]
-        requests = _prepare(videos, statistics, _slice(histories, part), _slice_context(context, part), rows)
+        requests = _prepare(videos, statistics, histories.part(part), context.part(part), rows)
         _fill(out[part], requests, rows >= 0)
     return out
 
@@ -178,17 +178,3 @@ def _portions(n: int, c: int, videos: VideoTable) -> Iterator[slice]:
     size = max(1, PORTION_FLOATS // max(c * widest, _tag_codes(_Same(videos.tags))[1]))
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))
-
-
-def _slice(histories: Histories, part: slice) -> Histories:
-    return Histories(
-        histories.video_keys[part],
-        histories.events[part],
-        histories.ts_ms[part],
-        histories.watch_s[part],
-        histories.lengths[part],
-    )
-
-
-def _slice_context(context: Context, part: slice) -> Context:
-    return Context(context.now_ms[part], context.utc_offset_min[part], context.device[part])

@@ -239,6 +239,12 @@ class Histories:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def part(self, at: slice) -> Histories:
+        """The histories of some users."""
+        return Histories(
+            self.video_keys[at], self.events[at], self.ts_ms[at], self.watch_s[at], self.lengths[at]
+        )
+
     @staticmethod
     def empty(n: int, length: int = 0) -> Histories:
         """n histories without an event, padded to `length`."""
@@ -261,6 +267,10 @@ class Context:
     """The user's clock minus UTC, minutes, int16, (n,); 0 where unknown."""
     device: tuple[str, ...] = ()
     """Kind of device, one a request, or empty where unknown for all."""
+
+    def part(self, at: slice) -> Context:
+        """Some of the requests."""
+        return Context(self.now_ms[at], self.utc_offset_min[at], self.device[at])
 
     @staticmethod
     def at(now_ms: Int64s) -> Context:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import ray
 
 from features.contracts import DAY_MS
 from features.importers import import_embeddings, import_events
@@ -81,6 +82,7 @@ def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, s
             counts = ledger.step(
                 "ingest", lambda: dataclasses.asdict(ingest_videos(workspace, source, how, progress=advance))
             )
+        ray.shutdown()  # nothing after this runs on it, and its processes would stay beside the training
         encoder = counts["encoder_version"]
         stages.note(describe_ingest(counts))
     if settings.events:

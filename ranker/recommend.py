@@ -87,7 +87,7 @@ def recommend(
     k = min(k, len(bundle.videos))
     step = max(1, DENSE_FLOATS // max(len(bundle.videos), 8 * bundle.candidates))
     parts = [
-        _recommend(bundle, _part(histories, at), _context_part(context, at), k, include_seen, without)
+        _recommend(bundle, histories.part(at), context.part(at), k, include_seen, without)
         for at in _slices(len(histories), step)
     ]
     if not parts:
@@ -272,17 +272,3 @@ def _filled(
 def _slices(total: int, step: int) -> Iterator[slice]:
     for start in range(0, total, step):
         yield slice(start, min(total, start + step))
-
-
-def _part(histories: Histories, at: slice) -> Histories:
-    return Histories(
-        histories.video_keys[at],
-        histories.events[at],
-        histories.ts_ms[at],
-        histories.watch_s[at],
-        histories.lengths[at],
-    )
-
-
-def _context_part(context: Context, at: slice) -> Context:
-    return Context(context.now_ms[at], context.utc_offset_min[at], context.device[at])
