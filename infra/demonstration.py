@@ -31,7 +31,9 @@ def run_demo(args: Namespace, screen: commands.Screen) -> dict[str, Any]:
 
         bind_port(args.host, args.port).close()  # a port in use is told before minutes of work, not after
     began = time.perf_counter()
-    workspace = open_workspace(Path(args.workspace) / "demo", create=True)
+    workspace = open_workspace(
+        Path(args.workspace) / f"demo-{args.seed}-{args.videos}-{args.users}", create=True
+    )
     files = _make_world(args, workspace.root / "world", screen)
     settings = NightlySettings(
         workspace=str(workspace.root),

@@ -67,6 +67,7 @@ def begin(workspace: Workspace, settings: Any, *, resume: bool) -> Ledger:
         BadInput: `resume`, and there is no such run.
     """
     given = dataclasses.asdict(settings)
+    given.pop("redis_url", None)  # may hold a password, and where Redis is does not make another run
     digest = hashlib.blake2b(
         json.dumps(given, sort_keys=True, default=str).encode(), digest_size=8
     ).hexdigest()

@@ -49,7 +49,7 @@ def fill_if_empty(workspace: Workspace, store: Store) -> int:
         return 0
     began = time.perf_counter()
     store.drain(workspace)
-    users = load_store(build_features(workspace), store)
+    users = load_store(build_features(workspace, max_unknown_share=1.0), store)
     log.info("store filled users=%d seconds=%.1f", users, time.perf_counter() - began)
     return users
 
