@@ -103,18 +103,21 @@ def read_table(path: Path) -> Source:
     broken = _no_lines()
     try:
         if kind == ".parquet":
-            frame = pl.read_parquet(path)
+            frame = _numbered(pl.read_parquet(path))
         elif kind == ".csv":
-            frame = pl.read_csv(
-                content, infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True
-            )
+            if not _is_utf8(content):
+                raise BadInput(f"{path} is not UTF-8: ids in it would be altered; save it as UTF-8")
+            frame = _numbered(pl.read_csv(content, infer_schema=False, truncate_ragged_lines=True))
         else:
             frame, broken = _read_json_lines(content)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadInput(f"{path} cannot be read as {kind.removeprefix('.')}: {_first_line(error)}") from error
-    if "row" not in frame.columns:
-        frame = frame.with_row_index("row")
-    return Source(path, _digest(content), frame.with_columns(pl.col("row").cast(pl.Int64)), broken)
+    return Source(path, _digest(content), frame, broken)
+
+
+def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `row`, the place in the file; the file's own column of that name is dropped."""
+    return frame.drop("row", strict=False).with_row_index("row").cast({"row": pl.Int64})
 
 
 def read_ratings(path: Path) -> Source:
@@ -122,7 +125,7 @@ def read_ratings(path: Path) -> Source:
     content = path.read_bytes()
     names = ["user_id", "video_id", "rating", "ts"]
     frame = _delimited(path, content, names) if path.suffix != ".csv" else _csv(path, content, names)
-    return Source(path, _digest(content), frame.with_row_index("row").cast({"row": pl.Int64}), _no_lines())
+    return Source(path, _digest(content), _numbered(frame), _no_lines())
 
 
 def read_movies(path: Path) -> pl.DataFrame:
@@ -178,7 +181,7 @@ def _read_json_lines(content: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
     try:
         frame = pl.read_ndjson(content, infer_schema_length=None)
         if frame.columns and len(frame) == sum(1 for line in content.splitlines() if line.strip()):
-            return frame, _no_lines()
+            return _numbered(frame), _no_lines()
     except pl.exceptions.PolarsError:
         pass  # one bad line must not cost the others: they are read one by one
     rows: list[dict[str, object]] = []
@@ -191,10 +194,11 @@ def _read_json_lines(content: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
         except ValueError:
             said = None
         if isinstance(said, dict):
-            rows.append({"row": number} | {key: _plain(value) for key, value in said.items()})
+            rows.append({key: _plain(value) for key, value in said.items()} | {"row": number})
         else:
             broken.append((number, line[:2000].decode("utf-8", "replace")))
     frame = pl.from_dicts(rows, infer_schema_length=None, strict=False) if rows else pl.DataFrame({"row": []})
+    frame = frame.cast({"row": pl.Int64})
     return frame, pl.DataFrame(broken, schema=_no_lines().schema, orient="row")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from features.errors import BadInput, NotFound
 from features.tables import Table, create_durably, read_json, write_durably
 
 LAYOUT_VERSION = 1
+MARK = "workspace.json"
+"""File that makes a directory a workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,11 @@ class Workspace:
 
     def model(self, bundle: str) -> Path:
         """Directory of a bundle."""
-        return self.root / "models" / bundle
+        return self.root / "models" / _plain(bundle, "bundle")
 
     def report(self, name: str) -> Path:
         """Directory of a report."""
-        return self.root / "reports" / name
+        return self.root / "reports" / _plain(name, "report")
 
     def run(self, name: str) -> Path:
         """Directory of a run's ledger."""
@@ -112,6 +115,13 @@ class Workspace:
         return [version for _, version in sorted(found())]
 
 
+def _plain(name: str, what: str) -> str:
+    """The name, if it stays below its folder."""
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
+        raise BadInput(f"{what} name {name!r} is empty, starts with a dot or holds a slash; choose another")
+    return name
+
+
 def open_workspace(where: str | Path, *, create: bool = False) -> Workspace:
     """The workspace at a local directory.
 
@@ -128,7 +138,7 @@ def open_workspace(where: str | Path, *, create: bool = False) -> Workspace:
     root = Path(text).expanduser().absolute()
     if root.exists() and not root.is_dir():
         raise BadInput(f"workspace {root} is a file; name a directory")
-    mark = root / "workspace.json"
+    mark = root / MARK
     if not mark.exists():
         if not create:
             raise BadInput(f"there is no workspace at {root}; run `reelrank ingest` or `reelrank demo` first")
@@ -137,3 +147,17 @@ def open_workspace(where: str | Path, *, create: bool = False) -> Workspace:
     if found != LAYOUT_VERSION:
         raise BadInput(f"workspace {root} has layout {found}, this version reads {LAYOUT_VERSION}")
     return Workspace(root)
+
+
+@contextmanager
+def workspace_to_fill(where: str | Path) -> Iterator[Workspace]:
+    """A workspace, made where it is missing; input that is refused leaves no new workspace behind."""
+    existed = Path(where).expanduser().exists()
+    workspace = open_workspace(where, create=True)
+    try:
+        yield workspace
+    except BadInput:
+        if not existed and [path.name for path in workspace.root.iterdir()] == [MARK]:
+            (workspace.root / MARK).unlink()
+            workspace.root.rmdir()
+        raise

@@ -19,9 +19,7 @@ from features.errors import BadInput, NotFound
 from features.histories import gather_histories
 from features.importers import import_embeddings, import_events
 from features.pipeline import FeatureSet, build_features, load_store
-from features.redis_server import open_redis
-from features.store import Store
-from features.workspace import Workspace, open_workspace
+from features.workspace import Workspace, open_workspace, workspace_to_fill
 from infra.nightly import (
     NightlyResult,
     choose_holdout,
@@ -30,6 +28,7 @@ from infra.nightly import (
     describe_features,
     describe_ingest,
     describe_space,
+    open_store,
     run_nightly,
     train_bundle,
 )
@@ -60,9 +59,11 @@ class Screen:
 
 def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank ingest SOURCE`."""
-    workspace = open_workspace(args.workspace, create=True)
     how = IngestSettings(workers=args.workers, ray_address=args.ray_address)
-    with screen.stages.stage("ingest videos (decode, embed)") as advance:
+    with (
+        workspace_to_fill(args.workspace) as workspace,
+        screen.stages.stage("ingest videos (decode, embed)") as advance,
+    ):
         counts = dataclasses.asdict(ingest_videos(workspace, args.source, how, progress=advance))
     screen.stages.note(describe_ingest(counts))
     return counts
@@ -70,8 +71,7 @@ def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def import_embedding_files(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank embeddings import FILE…`."""
-    workspace = open_workspace(args.workspace, create=True)
-    with screen.stages.stage("import embeddings"):
+    with workspace_to_fill(args.workspace) as workspace, screen.stages.stage("import embeddings"):
         counts = dataclasses.asdict(import_embeddings(workspace, [Path(name) for name in args.files]))
     screen.stages.note(f"{counts['imported']:,} videos, encoder {counts['encoder_version']}")
     return counts
@@ -79,8 +79,7 @@ def import_embedding_files(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def import_event_files(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank events import FILE…`."""
-    workspace = open_workspace(args.workspace, create=True)
-    with screen.stages.stage("import events"):
+    with workspace_to_fill(args.workspace) as workspace, screen.stages.stage("import events"):
         counts = dataclasses.asdict(
             import_events(workspace, [Path(name) for name in args.files], args.format)
         )
@@ -94,11 +93,9 @@ def build(args: Namespace, screen: Screen) -> dict[str, Any]:
     features = _features(workspace, screen, args.max_unknown_share)
     with (
         screen.stages.stage("load the store"),
-        open_redis(redis_url_from_environment(), workspace.root / "redis") as url,
+        open_store(redis_url_from_environment(), workspace) as store,
     ):
-        store = Store.connect(url, timeout_s=10.0)
         users = load_store(features, store)
-        store.close()
     counts = {
         **dataclasses.asdict(features.counts),
         "users_in_store": users,
@@ -131,6 +128,8 @@ def train(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def recommend_batch(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank recommend`: lists of k videos for many users, into one Parquet file."""
+    if Path(args.out).is_dir():
+        raise BadInput(f"--out {args.out} is a directory; name a file")
     workspace = open_workspace(args.workspace)
     users = None if args.all else _read_users(Path(args.users))
     name = args.bundle or workspace.current_bundle()
@@ -274,12 +273,14 @@ def show_recommendations(workspace: Workspace, users: list[str], k: int, screen:
 
 def _features(workspace: Workspace, screen: Screen, max_unknown_share: float) -> FeatureSet:
     """Features of the workspace; the space of the newest embeddings is built first where it is missing."""
+    space = None
     if workspace.encoder_versions():
         with screen.stages.stage("align and fuse modalities"):
             built = dataclasses.asdict(build_space(workspace, None))
         screen.stages.note(describe_space(built))
+        space = str(built["space_version"])
     with screen.stages.stage("build features"):
-        return build_features(workspace, max_unknown_share=max_unknown_share)
+        return build_features(workspace, space_version=space, max_unknown_share=max_unknown_share)
 
 
 def _current(args: Namespace) -> tuple[Bundle, Path]:
@@ -303,9 +304,9 @@ def _show_videos(bundle: Bundle, scores: Any, k: int, screen: Screen) -> dict[st
 def _read_users(path: Path) -> list[str]:
     """One user id a line; BadInput where there is none."""
     try:
-        users = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except FileNotFoundError:
-        raise BadInput(f"there is no file of users at {path}; give one id a line, or --all") from None
+        users = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is no readable UTF-8 file of users; give one id a line, or --all") from error
     if not users:
         raise BadInput(f"{path} names no user; give one id a line, or --all")
     return users

@@ -74,7 +74,9 @@ def begin(workspace: Workspace, settings: Any, *, resume: bool) -> Ledger:
     if resume:
         for path in sorted((workspace.root / "runs").glob(f"*/{FILE}"), reverse=True):
             said = read_json(path, "a run's ledger")
-            if said["settings_hash"] == digest and "finished_at" not in said:
+            if said["settings_hash"] == digest:
+                if "finished_at" in said:
+                    break  # what is newer has finished: an older run would put its bundle over it
                 return Ledger(path.parent, said)
         raise BadInput(f"no unfinished run with these settings is in {workspace.root}; run without --resume")
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{digest[:6]}"

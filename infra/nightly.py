@@ -7,6 +7,8 @@ keeps counts, times and versions of all of them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import polars as pl
 import ray
 
 from features.contracts import DAY_MS
+from features.errors import BadInput
 from features.importers import import_embeddings, import_events
 from features.pipeline import FeatureSet, build_features, load_store
 from features.redis_server import open_redis
@@ -53,11 +56,16 @@ def run_nightly(settings: NightlySettings, stages: Stages, *, resume: bool = Fal
     Raises:
         BadInput: a source, a file or a setting is wrong; steps that were committed before stay committed.
     """
+    for arm in settings.arms:
+        parse_arm(arm)  # a wrong arm is told before hours of work, not after
+    for name in (*settings.embeddings, *settings.events):
+        if not Path(name).exists():
+            raise BadInput(f"there is no file at {name}; nothing was changed")
     workspace = open_workspace(settings.workspace, create=True)
     ledger = begin(workspace, settings, resume=resume)
     encoder = _bring_in(workspace, settings, ledger, stages)
-    _build_space(workspace, encoder, ledger, stages)
-    features = _build_features(workspace, settings, ledger, stages)
+    space = _build_space(workspace, encoder, ledger, stages)
+    features = _build_features(workspace, space, settings, ledger, stages)
     holdout = choose_holdout(features, settings.holdout_days)
     bundle = _train(workspace, features, holdout, settings, ledger, stages)
     report = _evaluate(workspace, features, bundle, holdout, settings, ledger, stages)
@@ -92,28 +100,48 @@ def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, s
                 "events", lambda: dataclasses.asdict(import_events(workspace, logs, settings.events_format))
             )
         stages.note(describe_events(counts))
+    with stages.stage("drain feedback from the store"):
+        counts = ledger.step("drain", lambda: _drain(workspace, settings))
+    stages.note(f"{counts['drained']:,} records")
     return encoder
 
 
-def _build_space(workspace: Workspace, encoder: str | None, ledger: Ledger, stages: Stages) -> None:
+def _drain(workspace: Workspace, settings: NightlySettings) -> dict[str, Any]:
+    with open_store(settings.redis_url, workspace) as store:
+        return {"drained": store.drain(workspace)}
+
+
+@contextmanager
+def open_store(redis_url: str | None, workspace: Workspace) -> Iterator[Store]:
+    """The store of a batch job, whose calls may take their time: at the URL, or on a private server."""
+    with open_redis(redis_url, workspace.root / "redis") as url:
+        store = Store.connect(url, timeout_s=10.0)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def _build_space(workspace: Workspace, encoder: str | None, ledger: Ledger, stages: Stages) -> str | None:
     if encoder is None and not workspace.encoder_versions():
-        return
+        return None
     with stages.stage("align and fuse modalities"):
         built = ledger.step("space", lambda: dataclasses.asdict(build_space(workspace, encoder)))
     stages.note(describe_space(built))
+    return str(built["space_version"])
 
 
 def _build_features(
-    workspace: Workspace, settings: NightlySettings, ledger: Ledger, stages: Stages
+    workspace: Workspace, space: str | None, settings: NightlySettings, ledger: Ledger, stages: Stages
 ) -> FeatureSet:
     with stages.stage("build features, load the store"):
-        features = build_features(workspace, max_unknown_share=settings.max_unknown_share)
+        features = build_features(
+            workspace, space_version=space, max_unknown_share=settings.max_unknown_share
+        )
 
         def load() -> dict[str, Any]:
-            with open_redis(settings.redis_url, workspace.root / "redis") as url:
-                store = Store.connect(url, timeout_s=10.0)
+            with open_store(settings.redis_url, workspace) as store:
                 users = load_store(features, store)
-                store.close()
             counts = dataclasses.asdict(features.counts)
             return {**counts, "users_in_store": users, "feature_version": features.feature_version}
 

@@ -89,7 +89,7 @@ def load_nightly_settings(path: Path, *, workspace: str | None = None) -> Nightl
         raise BadInput(
             f"there is no settings file at {path}; infra/docs/nightly.md has one to start from"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise BadInput(f"{path} is not valid TOML: {error}") from error
     return settings_from(given, path.absolute().parent, workspace=workspace, what=str(path))
 

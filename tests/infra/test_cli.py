@@ -96,3 +96,39 @@ def test_bad_usage_is_code_2(capsys: Captured) -> None:
 
 def test_a_workspace_that_is_not_there_names_the_next_step(tmp_path: Path, capsys: Captured) -> None:
     assert "run `reelrank ingest`" in refused(capsys, "versions", "--workspace", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("words", [["events", "import"], ["embeddings", "import"], ["ingest"]])
+def test_refused_input_leaves_no_workspace_behind(words: list[str], tmp_path: Path, capsys: Captured) -> None:
+    refused(capsys, *words, str(tmp_path / "nofile.csv"), "--workspace", str(tmp_path / "ws"))
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_column_called_row_is_just_a_column(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("row,user_id,video_id\na,u1,v1\na,u2,v1\n")
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", str(tmp_path / "ws")]) == 0
+
+
+def test_ids_that_are_not_utf8_are_refused_and_not_altered(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "log.csv").write_bytes(b"user_id,video_id\nu\xe9,v1\n")
+    ws = str(tmp_path / "ws")
+    assert "save it as UTF-8" in refused(
+        capsys, "events", "import", str(tmp_path / "log.csv"), "--workspace", ws
+    )
+
+
+def test_a_report_name_stays_below_the_reports(tmp_path: Path, capsys: Captured) -> None:
+    ws = str(tmp_path / "ws")
+    (tmp_path / "log.csv").write_text("user_id,video_id\nu1,v1\n")
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
+    arms = ["--arm", "a=popular", "--arm", "b=random"]
+    assert "holds a slash" in refused(capsys, "evaluate", *arms, "--name", "../../evil", "--workspace", ws)
+
+
+def test_users_and_settings_that_are_directories_are_refused(tmp_path: Path, capsys: Captured) -> None:
+    assert "not valid TOML" in refused(capsys, "nightly", "--config", str(tmp_path))
+    ws, out = str(tmp_path / "ws"), str(tmp_path / "out.parquet")
+    (tmp_path / "log.csv").write_text("user_id,video_id\nu1,v1\n")
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
+    said = refused(capsys, "recommend", "--users", str(tmp_path), "--out", out, "--workspace", ws)
+    assert "UTF-8 file of users" in said

@@ -41,6 +41,14 @@ def test_finished_steps_are_not_repeated_on_resume(tmp_path: Path) -> None:
         begin(workspace, Settings("a"), resume=True)
 
 
+def test_an_older_broken_run_is_not_resumed_behind_a_newer_one_that_finished(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path, create=True)
+    begin(workspace, Settings("a"), resume=False)
+    begin(workspace, Settings("a"), resume=False).finish()
+    with pytest.raises(BadInput, match="no unfinished run"):
+        begin(workspace, Settings("a"), resume=True)
+
+
 def test_other_settings_are_another_run(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path, create=True)
     begin(workspace, Settings("a"), resume=False)

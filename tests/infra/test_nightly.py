@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
@@ -16,7 +17,7 @@ from infra.ledger import FILE
 from infra.nightly import run_nightly
 from infra.progress import Stages
 from infra.settings import NightlySettings
-from ranker.bundle import load_bundle
+from ranker.bundle import load_bundle, read_manifest
 
 QUIET = Stages(Console(quiet=True))
 
@@ -142,3 +143,26 @@ def test_the_job_runs_on_real_media(shared_data: Path, tmp_path: Path) -> None:
     quarantined = set(open_workspace(settings.workspace).quarantine.read()["video_id"])
     assert {"odd/zero_length.mp4", "odd/random_bytes.mp4"} <= quarantined
     assert all(name.startswith("odd/") for name in quarantined)
+
+
+def test_the_bundle_is_built_on_the_embeddings_that_the_job_names(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    ids = [f"v{i}" for i in range(12)]
+    for name in ("a", "b"):
+        vectors = pl.DataFrame({"video_id": ids, "visual": draw.normal(size=(12, 4)).tolist()})
+        vectors.write_parquet(tmp_path / f"{name}.parquet")
+    users = [f"u{i % 20}" for i in range(120)]
+    pl.DataFrame({"user_id": users, "video_id": draw.choice(ids, 120)}).write_csv(tmp_path / "log.csv")
+    encoders = []
+    for name in ("a", "b", "a"):
+        settings = NightlySettings(
+            workspace=str(tmp_path / "ws"),
+            embeddings=(str(tmp_path / f"{name}.parquet"),),
+            events=(str(tmp_path / "log.csv"),),
+            holdout_days=0,
+        )
+        result = run_nightly(settings, QUIET)
+        bundle = read_manifest(open_workspace(settings.workspace).model(result.bundle))
+        assert bundle["encoder_version"] == result.steps["embeddings"]["encoder_version"]
+        encoders.append(bundle["encoder_version"])
+    assert encoders[0] == encoders[2] != encoders[1]
