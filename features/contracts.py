@@ -202,6 +202,21 @@ def conform(frame: pl.DataFrame, columns: tuple[Column, ...], what: str) -> pl.D
     return pl.DataFrame(out)
 
 
+def cast_column(values: pl.Series, dtype: pl.DataType, what: str, *, strict: bool = True) -> pl.Series:
+    """The column as another type; BadInput names both types where the one cannot become the other.
+
+    Args:
+        values: a column that somebody gave.
+        dtype: what it has to be.
+        what: whose column it is, for the error.
+        strict: refuse single values that do not fit too, instead of making them null.
+    """
+    try:
+        return values.cast(dtype, strict=strict)
+    except pl.exceptions.PolarsError as error:
+        raise BadInput(f"{what}: {values.name} is {values.dtype}, not {dtype}; convert it first") from error
+
+
 def check_id(value: str, what: str) -> str:
     """The id, if it is 1 to 512 UTF-8 bytes; else BadInput names the bound."""
     size = len(value.encode("utf-8", "surrogatepass"))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.catalogue import register
-from features.contracts import EMBEDDINGS, MAX_ID_BYTES, MODALITIES, VECTOR, Floats, conform
+from features.contracts import EMBEDDINGS, MAX_ID_BYTES, MODALITIES, VECTOR, Floats, cast_column, conform
 from features.errors import BadInput
 from features.readers import Source, find_files, is_table, read_table
 from features.workspace import Workspace
@@ -80,7 +80,7 @@ def _select(source: Source) -> pl.DataFrame:
         )
     if not set(MODALITIES) & set(has):
         raise BadInput(f"{source.path.name} has none of {', '.join(MODALITIES)}; it has {', '.join(has)}")
-    columns = [source.frame["video_id"].cast(pl.String, strict=False)]
+    columns = [cast_column(source.frame["video_id"], pl.String(), source.path.name, strict=False)]
     wrong: list[str] = []
     for name in MODALITIES:
         if name not in has or source.frame[name].dtype == pl.Null:

@@ -17,7 +17,7 @@ from typing import Final
 import polars as pl
 
 from features.catalogue import register
-from features.contracts import EVENTS, INTERACTIONS, MAX_ID_BYTES, TS, Column, schema
+from features.contracts import EVENTS, INTERACTIONS, MAX_ID_BYTES, TS, Column, cast_column, schema
 from features.errors import BadInput, CommitConflict
 from features.import_embeddings import EmbeddingImport as EmbeddingImport
 from features.import_embeddings import import_embeddings as import_embeddings
@@ -252,7 +252,7 @@ def _take(values: pl.Series, column: Column) -> pl.Series:
         values = values.str.strip_chars().str.to_lowercase()
     if column.dtype.is_integer() and values.dtype == pl.String:
         values = values.cast(pl.Float64, strict=False)  # a CSV may write 3.0
-    return values.cast(column.dtype, strict=False)
+    return cast_column(values, column.dtype, "interactions", strict=False)
 
 
 def _reason(given: list[str]) -> pl.Expr:

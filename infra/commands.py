@@ -199,6 +199,10 @@ def announce(screen: Screen) -> Callable[[str], None]:
 def search(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank search "words"`: videos nearest to the words in the joint space."""
     bundle, directory = _current(args)
+    if not (directory / "encoder").is_dir():
+        raise BadInput(
+            f"bundle {bundle.name} was trained without embeddings, so words find nothing; ingest videos"
+        )
     vector = QueryEncoder.load(directory / "encoder").text(args.words)
     if vector is None:
         raise BadInput(f"the words {args.words!r} hold no letter or digit; search for at least one word")
@@ -211,6 +215,10 @@ def similar(args: Namespace, screen: Screen) -> dict[str, Any]:
     if args.video_id not in bundle.videos.ids:
         raise NotFound(f"video {args.video_id!r} is not in bundle {bundle.name}; check the id")
     row = bundle.videos.ids.index(args.video_id)
+    if not bundle.videos.mask[row]:
+        raise BadInput(
+            f"video {args.video_id!r} has no embedding, so nothing is similar to it; ingest videos first"
+        )
     scores = bundle.videos.joint @ bundle.videos.joint[row]
     scores[row] = -np.inf
     return _show_videos(bundle, scores, args.k, screen)

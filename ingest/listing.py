@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 import polars as pl
 
-from features.contracts import CATALOGUE, INGEST_TEXT, check_id
+from features.contracts import CATALOGUE, INGEST_TEXT, cast_column, check_id
 from features.errors import BadInput
 
 NOT_MEDIA: Final = frozenset(
@@ -155,7 +155,7 @@ def _read_manifest(path: Path) -> pl.DataFrame:
     if missing:
         has = ", ".join(frame.columns) or "none"
         raise BadInput(f"{what} lacks the column(s) {', '.join(missing)}; it has {has}")
-    frame = frame.with_columns(pl.col("video_id", "uri").cast(pl.String))
+    frame = frame.with_columns(cast_column(frame[name], pl.String(), what) for name in ("video_id", "uri"))
     for name in ("video_id", "uri"):
         if empty := frame[name].null_count():
             raise BadInput(f"{what}: {name} is null in {empty} of {len(frame)} rows; give every video one")

@@ -132,3 +132,14 @@ def test_users_and_settings_that_are_directories_are_refused(tmp_path: Path, cap
     assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
     said = refused(capsys, "recommend", "--users", str(tmp_path), "--out", out, "--workspace", ws)
     assert "UTF-8 file of users" in said
+
+
+@pytest.mark.parametrize("words", [["events", "import"], ["embeddings", "import"], ["ingest"]])
+def test_a_column_of_an_impossible_type_is_named_with_both_types(
+    words: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    lists = pl.Series("video_id", [["a"], ["b"]])
+    given = {"user_id": ["u", "u"], "video_id": lists, "uri": ["a", "b"], "visual": [[1.0], [2.0]]}
+    pl.DataFrame(given).write_parquet(tmp_path / "given.parquet")
+    said = refused(capsys, *words, str(tmp_path / "given.parquet"), "--workspace", str(tmp_path / "ws"))
+    assert "video_id is List(String), not String" in said
