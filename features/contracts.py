@@ -58,6 +58,7 @@ CATALOGUE: Final = (
     Column("content_hash", pl.String(), False, "BLAKE2b-128 of the bytes, hex"),
     Column("size_bytes", pl.Int64(), False, "of the file when it was embedded"),
     Column("modified_ns", pl.Int64(), False, "modification time of that file, ns since the epoch"),
+    Column("etag", pl.String(), False, "what an object store calls these bytes; null for local files"),
     Column("title", pl.String(), False, "free text"),
     Column("description", pl.String(), False, "free text"),
     Column("tags", pl.List(pl.String()), False, "lower case words"),
@@ -98,12 +99,30 @@ INTERACTIONS: Final = (
     Column("utc_offset_min", pl.Int16(), False, "the user's clock minus UTC, minutes"),
 )
 
+MEDIA: Final = (
+    Column("container", pl.String(), False, "name of the demuxer"),
+    Column("codec", pl.String(), False, "of the picture, else of the sound"),
+    Column("width", pl.Int32(), False, "of the picture as displayed, pixels; null without picture"),
+    Column("height", pl.Int32(), False, "of the picture as displayed, pixels; null without picture"),
+    Column("frame_rate", pl.Float32(), False, "mean frames per second; null where unknown"),
+    Column("rotation", pl.Int16(), False, "clockwise turn before display, degrees: 0, 90, 180 or 270"),
+    Column("sample_aspect", pl.Float32(), False, "width of a stored pixel over its height; 1 is square"),
+    Column("trimmed", pl.Boolean(), False, "its edit list shows less than the file holds"),
+    Column("audio_tracks", pl.Int16(), False, "sound tracks of the file"),
+    Column("sampling", pl.String(), False, "how frames were chosen: exact, keyframe or shots"),
+    Column("frame_times_s", VECTOR, False, "instant at which each frame is shown, s from the start"),
+)
+"""What the probe and the decoder found in a file."""
+
 QUALITY: Final = (
     Column("black_share", pl.Float32(), False, "share of decoded frames with mean luma under 16/255, [0, 1]"),
     Column("frozen_share", pl.Float32(), False, "share of neighbouring frames that are equal, [0, 1]"),
+    Column("blurred_share", pl.Float32(), False, "share of decoded frames without sharp edges, [0, 1]"),
     Column("silence_share", pl.Float32(), False, "share of 20 ms windows under -60 dBFS, [0, 1]"),
     Column("clipped_share", pl.Float32(), False, "share of samples at full scale, [0, 1]"),
     Column("loudness_dbfs", pl.Float32(), False, "RMS level, dB of full scale"),
+    Column("duration_mismatch_s", pl.Float32(), False, "sound longer than picture by, s; negative: shorter"),
+    Column("shots", pl.Int32(), False, "shots found; null unless frames were chosen by shots"),
     Column("frames_wanted", pl.Int32(), False, "frames asked of the decoder"),
     Column("frames_got", pl.Int32(), False, "frames it gave"),
 )
@@ -114,7 +133,8 @@ EMBEDDINGS: Final = (
     Column("visual", VECTOR, False, "unit vector; null where there is no picture"),
     Column("audio", VECTOR, False, "unit vector; null where there is no sound"),
     Column("text", VECTOR, False, "unit vector; null where there is no text"),
-    Column("rung", pl.String(), False, "which decoder answered: decord, pyav or import"),
+    Column("rung", pl.String(), False, "which decoder answered: decord, pyav, nvdec or import"),
+    *MEDIA,
     *QUALITY,
 )
 
@@ -131,17 +151,31 @@ SPACES: Final = (
     ),
 )
 
+DUPLICATES: Final = (
+    Column("video_key", pl.Int64(), True, "key of the catalogue"),
+    Column("video_id", pl.String(), True, "id of the catalogue"),
+    Column("group_key", pl.Int64(), True, "smallest video_key of the group of near-duplicates"),
+    Column("similarity", pl.Float32(), True, "to the nearest other member, [0, 1]; 1 is equal"),
+    Column("matched_by", pl.String(), True, "what is alike: bytes, picture, sound or both"),
+)
+"""Only videos that have a near-duplicate."""
+
 QUARANTINE: Final = (
     Column("video_id", pl.String(), True, "as listed"),
     Column("uri", pl.String(), True, "as listed"),
     Column("content_hash", pl.String(), False, "null where the bytes could not be read"),
     Column("size_bytes", pl.Int64(), False, "null where the file could not be read"),
     Column("modified_ns", pl.Int64(), False, "null where the file could not be read"),
+    Column("etag", pl.String(), False, "what an object store calls these bytes; null for local files"),
     Column("stage", pl.String(), True, "list, probe, decode or embed"),
     Column(
-        "reason", pl.String(), True, "class of the failure: empty, unreadable, corrupt, limit, timeout, crash"
+        "reason",
+        pl.String(),
+        True,
+        "class: empty, unreadable, corrupt, limit, timeout, crash, forbidden, lethal",
     ),
     Column("message", pl.String(), True, "one sentence"),
+    Column("rung", pl.String(), False, "last decoder that was asked; null where none was"),
     Column("retryable", pl.Boolean(), True, "tried again next time although the bytes are the same"),
     Column("attempts", pl.Int32(), True, "how often it was tried"),
     Column("elapsed_ms", pl.Float32(), True, "time spent on it, ms"),

@@ -82,7 +82,15 @@ class Table:
         files = (at or self.snapshot()).files
         if not files:
             return pl.LazyFrame(schema=schema(self.columns))
-        return pl.scan_parquet([self.path / f for f in files], hive_partitioning=False, glob=False)
+        # Files of an earlier release may lack a column that the contract has gained since: it is null there.
+        return pl.scan_parquet(
+            [self.path / f for f in files],
+            schema=schema(self.columns) if self.columns else None,
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            glob=False,
+        )
 
     def append(
         self, frame: pl.DataFrame, *, part: str | None = None, meta: Mapping[str, Any] | None = None

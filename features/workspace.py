@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.contracts import CATALOGUE, EMBEDDINGS, INTERACTIONS, QUARANTINE, SPACES
+from features.contracts import CATALOGUE, DUPLICATES, EMBEDDINGS, INTERACTIONS, QUARANTINE, SPACES
 from features.errors import BadInput, NotFound
 from features.tables import Table, create_durably, read_json, write_durably
 
@@ -38,6 +38,11 @@ class Workspace:
         """What could not be ingested, and why."""
         return Table(self.root / "quarantine", QUARANTINE)
 
+    @property
+    def duplicates(self) -> Table:
+        """Groups of near-duplicate videos; replaced as a whole."""
+        return Table(self.root / "duplicates", DUPLICATES)
+
     def embeddings(self, encoder_version: str) -> Table:
         """Per-modality vectors and quality columns of one encoder version."""
         return Table(self.root / "embeddings" / f"encoder={encoder_version}", EMBEDDINGS)
@@ -57,6 +62,10 @@ class Workspace:
     def thumbnail(self, video_key: int) -> Path:
         """Where the thumbnail of a video lies, whether or not it is there."""
         return self.root / "thumbnails" / f"{video_key}.webp"
+
+    def preview(self, video_key: int) -> Path:
+        """Where the moving preview of a video lies, whether or not it is there."""
+        return self.root / "thumbnails" / f"{video_key}.preview.webp"
 
     def model(self, bundle: str) -> Path:
         """Directory of a bundle."""

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest import decord_rung, pyav_rung
+from ingest.failures import MediaRefused
 from ingest.pictures import Pictures, Size, decode_size, pick_poster, squeeze
-from ingest.probe import Limits, MediaRefused, Probe, plain_name, probe
+from ingest.probe import Limits, Probe, plain_name, probe
 from ingest.pyav_rung import Sound
 
 RUNGS: Final = ("decord", "pyav")

@@ -18,7 +18,8 @@ import av.logging
 from ingest import wire
 from ingest.decode import Clip, DecodeSettings, decode_clip
 from ingest.decord_rung import load_decord
-from ingest.probe import Limits, MediaRefused, Probe
+from ingest.failures import MediaRefused
+from ingest.probe import Limits, Probe
 
 GRACE_S: Final = 5.0
 """The child's own alarm comes so much later than its worker's deadline."""

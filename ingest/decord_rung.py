@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.failures import MediaRefused
 from ingest.pictures import Pictures, Size, midpoints
-from ingest.probe import MediaRefused, Probe
+from ingest.probe import Probe
 from ingest.pyav_rung import Sound
 
 

@@ -12,7 +12,8 @@ from features.errors import BadInput
 from ingest.decode import Clip, DecodeSettings
 from ingest.decoder_child import ChildLimits
 from ingest.encoders.protocol import Encoder
-from ingest.isolation import DecodeFailure, DecoderChild
+from ingest.failures import DecodeFailure
+from ingest.isolation import DecoderChild
 from ingest.listing import path_of
 from ingest.probe import Limits
 from ingest.quality import quality_columns

@@ -14,8 +14,8 @@ from features.contracts import QUALITY, QUARANTINE, VECTOR, Column, schema
 from features.tables import Table
 from features.workspace import Workspace
 from ingest.describe import Described, NotDescribed, Outcome
+from ingest.failures import DecodeFailure
 from ingest.increment import Plan
-from ingest.isolation import DecodeFailure
 
 DESCRIBED: Final = ("visual", "audio")
 """Modalities that are described from the bytes; text is described from the catalogue."""

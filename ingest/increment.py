@@ -19,7 +19,7 @@ import polars as pl
 from features.contracts import QUARANTINE
 from features.workspace import Workspace
 from ingest.describe import Task
-from ingest.isolation import DecodeFailure
+from ingest.failures import DecodeFailure
 from ingest.listing import path_of
 
 CHUNK: Final = 1 << 20

@@ -24,28 +24,11 @@ from typing import IO, Final, Self
 from ingest import wire
 from ingest.decode import Clip, DecodeSettings
 from ingest.decoder_child import GRACE_S, ChildLimits, deadline_s
-from ingest.probe import REASONS, RETRYABLE, Limits
+from ingest.failures import REASONS, DecodeFailure
+from ingest.probe import Limits
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 CHUNK: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeFailure:
-    """Why a file gave no clip."""
-
-    stage: str
-    """probe or decode."""
-    reason: str
-    """empty, unreadable, corrupt, limit, timeout or crash."""
-    message: str
-    """One sentence."""
-    attempts: int = 1
-
-    @property
-    def retryable(self) -> bool:
-        """The same bytes may pass next time."""
-        return self.reason in RETRYABLE
 
 
 DecodedOrFailure = Clip | DecodeFailure

@@ -27,8 +27,8 @@ from ingest.decoder_child import ChildLimits
 from ingest.describe import Described, Describer, NotDescribed, Outcome, Task
 from ingest.descriptors import commit_listing_failures, commit_shard, descriptors_table
 from ingest.encoders.signal import SignalEncoder
+from ingest.failures import DecodeFailure
 from ingest.increment import Plan, plan_increment
-from ingest.isolation import DecodeFailure
 from ingest.listing import list_source
 from ingest.probe import Limits
 

@@ -15,12 +15,8 @@ from typing import Any, Final
 
 import av
 
-from features.errors import BadInput
+from ingest.failures import MediaRefused
 from ingest.movie_header import read_movie_header
-
-REASONS: Final = ("empty", "unreadable", "corrupt", "limit", "timeout", "crash")
-RETRYABLE: Final = frozenset({"unreadable", "timeout", "crash"})
-"""Reasons that may pass although the bytes are the same: the disk, the machine's load, the machine."""
 
 FOLLOWS_LINKS: Final = frozenset(
     {"hls", "applehttp", "concat", "concatf", "dash", "imf", "image2", "lavfi", "rtsp", "rtp", "sdp", "sap"}
@@ -33,14 +29,6 @@ PATTERN_SIGNS: Final = frozenset("%*?{[")
 
 ATTACHED_PICTURE: Final = 1024
 """AV_DISPOSITION_ATTACHED_PIC: cover art is no video."""
-
-
-class MediaRefused(BadInput):
-    """This file cannot be embedded; becomes a quarantine row."""
-
-    def __init__(self, stage: str, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.stage, self.reason = stage, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from ingest.failures import MediaRefused
 from ingest.pictures import Frames, Pictures, Size, midpoints
-from ingest.probe import MediaRefused, Probe, best_stream, open_media
+from ingest.probe import Probe, best_stream, open_media
 
 SEEK_GAP_S: Final = 4.0
 """Seeks where the next wanted frame is further away than this; key frames are usually 2 to 10 s apart."""

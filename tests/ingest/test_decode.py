@@ -16,10 +16,11 @@ from PIL import Image
 from ingest import pyav_rung
 from ingest.decode import Clip, DecodeSettings
 from ingest.decord_rung import _choose
-from ingest.isolation import DecodeFailure, DecoderChild
+from ingest.failures import DecodeFailure, MediaRefused
+from ingest.isolation import DecoderChild
 from ingest.movie_header import read_movie_header
 from ingest.pictures import Pictures, Size, decode_size, midpoints, pick_poster, squeeze
-from ingest.probe import Limits, MediaRefused, probe
+from ingest.probe import Limits, probe
 
 ClipMaker = Callable[..., Path]
 RATE = 25

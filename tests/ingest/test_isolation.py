@@ -20,7 +20,8 @@ from PIL import Image
 from ingest import wire
 from ingest.decode import Clip, DecodeSettings
 from ingest.decoder_child import ChildLimits
-from ingest.isolation import DecodeFailure, DecoderChild
+from ingest.failures import DecodeFailure
+from ingest.isolation import DecoderChild
 
 ClipMaker = Callable[..., Path]
 
