@@ -21,6 +21,16 @@ class CommitConflict(RecError):
     retryable = True
 
 
+class StorageFailed(RecError):
+    """A file could not be written: the disk is full, or gone. What was committed before stays."""
+
+    retryable = True
+
+    def __init__(self, path: object, error: OSError) -> None:
+        why = error.strerror or type(error).__name__
+        super().__init__(f"{path} cannot be written: {why}; see to the disk and run again, nothing is lost")
+
+
 class VersionMismatch(RecError):
     """Two parts were built with different definitions; serving them together would be wrong."""
 

@@ -16,17 +16,22 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from features.contracts import Column, conform, schema
-from features.errors import CommitConflict, NotFound
+from features.errors import CommitConflict, NotFound, StorageFailed
 
 COMMITS = "_commits"
+WRITERS = 8
+"""Files that are written at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,45 @@ class Table:
         name, rows = self._write(frame, "")
         return self._commit(before, (name,), rows, dict(meta or {}))
 
+    def upsert(
+        self, frames: Iterable[pl.DataFrame], key: str, *, meta: Mapping[str, Any] | None = None
+    ) -> Snapshot:
+        """Adds rows, and drops what there was under the same keys, in one commit.
+
+        Only files that hold such a key are written anew, and one frame at a time is in memory.
+
+        Args:
+            frames: new rows; no key twice.
+            key: name of the column that tells rows apart.
+            meta: merged over the last commit's meta.
+        """
+        before = self.snapshot()
+        files, rows, keys = [], 0, [pl.Series(key, [], self._dtype(key))]
+        for frame in frames:
+            if len(frame):
+                name, count = self._write(frame, "")
+                files.append(name)
+                rows += count
+                keys.append(frame[key].cast(self._dtype(key)))
+        new = pl.concat(keys).to_frame()
+        kept = [self._without(name, new) for name in before.files]
+        files = [*(name for name, count in kept if count), *files]
+        rows += sum(count for _, count in kept)
+        return self._commit(before, tuple(dict.fromkeys(files)), rows, {**before.meta, **(meta or {})})
+
+    def _without(self, name: str, keys: pl.DataFrame) -> tuple[str, int]:
+        """A file of the table without the rows of these keys, and how many are left."""
+        path, key = self.path / name, keys.columns[0]
+        held = pl.read_parquet(path, columns=[key])
+        left = held.join(keys, on=key, how="anti")
+        if len(left) == len(held) or not len(left):
+            return name, len(left)
+        rows = pl.read_parquet(path).join(keys, on=key, how="anti", maintain_order="left")
+        return self._write(rows, str(Path(name).parent) if "/" in name else "")
+
+    def _dtype(self, name: str) -> pl.DataType:
+        return next(column.dtype for column in self.columns if column.name == name)
+
     def _records(self) -> Iterator[int]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path / COMMITS) as entries:
             for entry in entries:
@@ -166,21 +210,40 @@ class Table:
 
 def write_durably(target: Path, content: bytes) -> None:
     """The file with this content: written aside, synced and renamed, so that nobody meets half of it."""
-    aside = _write_aside(target, content)
-    os.replace(aside, target)
-    _sync_directory(target.parent)
+    with _on_disk(target):
+        os.replace(_write_aside(target, content), target)
+        _sync_directory(target.parent)
+
+
+def write_all_durably(files: Iterable[tuple[Path, bytes]]) -> None:
+    """Many files like `write_durably`, several at a time: a disk syncs eight about as fast as one."""
+    folders: set[Path] = set()
+
+    def write(item: tuple[Path, bytes]) -> Path:
+        target, content = item
+        with _on_disk(target):
+            os.replace(_write_aside(target, content), target)
+        return target.parent
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        for some in _batches(files, WRITERS * 16):
+            folders.update(threads.map(write, some))
+    for folder in folders:
+        with _on_disk(folder):
+            _sync_directory(folder)
 
 
 def create_durably(target: Path, content: bytes) -> bool:
     """Like `write_durably`, but False and nothing changed where the file is there already."""
-    aside = _write_aside(target, content)
-    try:
-        os.link(aside, target)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink()
-    _sync_directory(target.parent)
+    with _on_disk(target):
+        aside = _write_aside(target, content)
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        _sync_directory(target.parent)
     return True
 
 
@@ -192,14 +255,35 @@ def read_json(path: Path, what: str) -> Any:
         raise NotFound(f"{what} is not there: {path}") from None
 
 
+def _batches(items: Iterable[tuple[Path, bytes]], size: int) -> Iterator[list[tuple[Path, bytes]]]:
+    """Lists of at most `size` of the items: no more of them are held at a time."""
+    source = iter(items)
+    while some := list(islice(source, size)):
+        yield some
+
+
 def _write_aside(target: Path, content: bytes) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f".{target.name}.{secrets.token_hex(6)}.tmp"
-    with open(aside, "xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
     return aside
+
+
+@contextmanager
+def _on_disk(target: Path) -> Iterator[None]:
+    """The operating system's refusal as ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(target, error) from error
 
 
 def _sync_directory(path: Path) -> None:

@@ -77,11 +77,7 @@ def _add_data_commands(commands: Any) -> None:
     ingest = _command(
         commands, "ingest", "ingest", "decode and embed a directory, glob or manifest of videos"
     )
-    ingest.add_argument("source", help="directory, glob, or manifest (Parquet, CSV, JSONL)")
-    ingest.add_argument(
-        "--workers", type=_at_least(1), default=2, help="Ray actors, one core each (default: 2)"
-    )
-    ingest.add_argument("--ray-address", help="of a Ray cluster (default: Ray on this machine)")
+    _ingest_arguments(ingest)
 
     embeddings = _group(commands, "embeddings", "bring your own embeddings")
     files = _command(embeddings, "import", "import_embedding_files", "import vectors from Parquet files")
@@ -147,6 +143,45 @@ def _add_serving_commands(commands: Any) -> None:
     publish = _command(commands, "publish", "publish", "serve another bundle")
     publish.add_argument("bundle")
     _command(commands, "rollback", "rollback", "serve the bundle before this one")
+
+
+def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        help="directory, glob, or manifest (Parquet, CSV, JSONL); a path or a URL (s3://, gs://, ...)",
+    )
+    parser.add_argument("--frames", type=_at_least(1), default=16, help="taken of a video (default: 16)")
+    parser.add_argument(
+        "--sampling", choices=("exact", "keyframe", "shots"), default="exact",
+        help="frames at even instants, the key frames nearest to them (cheaper), or at least one a shot",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto",
+        help="where videos are decoded and described (default: auto, a GPU where there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=_at_least(1), help="Ray actors (default: one a processor, on cuda one a GPU)"
+    )
+    parser.add_argument("--ray-address", help="of a Ray cluster (default: Ray on this machine)")
+    parser.add_argument("--verify", action="store_true", help="read every file again, also unchanged ones")
+    parser.add_argument(
+        "--retry-quarantined", action="store_true", help="try again what was refused for good"
+    )
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="go on with an interrupted run; every run does, so this only says what is meant",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-extras", action="store_true",
+        help="embeddings alone: no quality columns, near-duplicates, thumbnails and previews",
+    )  # fmt: skip
+    parser.add_argument(
+        "--media-root", metavar="DIR", help="files may lie below it (default: the directory of the source)"
+    )
+    parser.add_argument(
+        "--allow-scheme", action="append", default=[], metavar="SCHEME",
+        help="URL scheme that files of a manifest may have beside that of the source, such as https",
+    )  # fmt: skip
 
 
 def _command(

@@ -59,13 +59,25 @@ class Screen:
 
 def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank ingest SOURCE`."""
-    how = IngestSettings(workers=args.workers, ray_address=args.ray_address)
+    how = IngestSettings(
+        frames=args.frames,
+        sampling=args.sampling,
+        extras=not args.no_extras,
+        device=args.device,
+        workers=args.workers,
+        ray_address=args.ray_address,
+        verify=args.verify,
+        retry_quarantined=args.retry_quarantined,
+        media_root=args.media_root,
+        allow_schemes=tuple(args.allow_scheme),
+    )
     with (
         workspace_to_fill(args.workspace) as workspace,
         screen.stages.stage("ingest videos (decode, embed)") as advance,
     ):
         counts = dataclasses.asdict(ingest_videos(workspace, args.source, how, progress=advance))
-    screen.stages.note(describe_ingest(counts))
+    for line in describe_ingest(counts):
+        screen.stages.note(line)
     return counts
 
 

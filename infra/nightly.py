@@ -85,14 +85,15 @@ def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, s
         stages.note(f"{found['imported']:,} videos, encoder {encoder}")
     if settings.videos is not None:
         with stages.stage("ingest videos (decode, embed)") as advance:
-            how = IngestSettings(workers=settings.workers, ray_address=settings.ray_address)
+            how = _ingest_settings(settings)
             source = settings.videos
             counts = ledger.step(
                 "ingest", lambda: dataclasses.asdict(ingest_videos(workspace, source, how, progress=advance))
             )
         ray.shutdown()  # nothing after this runs on it, and its processes would stay beside the training
         encoder = counts["encoder_version"]
-        stages.note(describe_ingest(counts))
+        for line in describe_ingest(counts):
+            stages.note(line)
     if settings.events:
         with stages.stage("import events"):
             logs = [Path(name) for name in settings.events]
@@ -240,11 +241,38 @@ def _publish(workspace: Workspace, bundle: str) -> dict[str, Any]:
     return {"bundle": bundle}
 
 
-def describe_ingest(counts: dict[str, Any]) -> str:
-    """One line of counts that add up."""
+def describe_ingest(counts: dict[str, Any]) -> list[str]:
+    """Lines of counts that add up, and where the time went."""
     line = "listed {listed:,} = embedded {embedded:,} + skipped {skipped:,} + quarantined {quarantined:,}"
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(counts["reasons"].items()))
-    return line.format(**counts) + (f" ({reasons})" if reasons else "")
+    lines = [line.format(**counts) + (f" ({reasons})" if reasons else "")]
+    if not counts["opened"]:
+        return [*lines, "nothing is new: no file was opened"]
+    rungs = ", ".join(f"{name} {count}" for name, count in sorted(counts["rungs"].items()))
+    alike = f"; {counts['near_duplicates']:,} have a near-duplicate" if counts["near_duplicates"] else ""
+    read = f"opened {counts['opened']:,} files, decoded {counts['decoded']:,} contents"
+    lines.append(read + (f" ({rungs})" if rungs else "") + alike)
+    return [*lines, _describe_spent(counts)] if rungs else lines
+
+
+def _describe_spent(counts: dict[str, Any]) -> str:
+    spent, children = counts["spent"], counts["children"]
+    return (
+        f"{spent['videos_per_s']:.1f} videos/s, {spent['cpu_ms_per_media_s']:.1f} ms of processor time a "
+        f"second of media; decoders: {children['started']} started, {children['recycled']} recycled, "
+        f"{children['timeouts']} late, {children['crashes']} crashed; {counts['worker_deaths']} workers died"
+    )
+
+
+def _ingest_settings(settings: NightlySettings) -> IngestSettings:
+    return IngestSettings(
+        sampling=settings.sampling,
+        device=settings.device,
+        workers=settings.workers,
+        ray_address=settings.ray_address,
+        media_root=settings.media_root,
+        allow_schemes=settings.allow_schemes,
+    )
 
 
 def describe_events(counts: dict[str, Any]) -> str:

@@ -43,6 +43,14 @@ class NightlySettings:
     """None: Ray on this machine."""
     workers: int = 2
     """Ray actors that decode and describe, >= 1; one core each."""
+    sampling: str = "exact"
+    """How frames are chosen: exact, keyframe or shots."""
+    device: str = "auto"
+    """Where videos are decoded and described: auto, cpu or cuda."""
+    media_root: str | None = None
+    """Files of a manifest may lie below it; None for the manifest's own directory."""
+    allow_schemes: tuple[str, ...] = ()
+    """URL schemes that files of a manifest may have beside that of the source."""
     threads: int = 2
     """Threads of torch, LightGBM and FAISS while training, >= 1."""
     max_unknown_share: float = 0.5
@@ -67,6 +75,10 @@ class NightlySettings:
         for name, low in (("workers", 1), ("threads", 1), ("holdout_days", 0), ("k", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise BadInput(f"{name} is {getattr(self, name)}; at least {low} is needed")
+        choices = (("sampling", ("exact", "keyframe", "shots")), ("device", ("auto", "cpu", "cuda")))
+        for name, known in choices:
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} is {getattr(self, name)!r}; known are {', '.join(known)}")
         if not 0 <= self.max_unknown_share <= 1:
             raise BadInput(f"max_unknown_share is {self.max_unknown_share}; give a share between 0 and 1")
         if self.videos is None and not self.embeddings and not self.events:
@@ -103,7 +115,7 @@ def settings_from(
     if unknown:
         raise BadInput(f"{what} has unknown key(s) {', '.join(unknown)}; known are {', '.join(known)}")
     values = {name: _typed(name, value, what) for name, value in given.items()}
-    for name in ("workspace", "videos"):
+    for name in ("workspace", "videos", "media_root"):
         if isinstance(values.get(name), str):
             values[name] = _beside(base, values[name])
     for name in ("embeddings", "events"):
@@ -118,7 +130,7 @@ def settings_from(
 
 
 _INTEGERS = ("workers", "threads", "holdout_days", "k", "seed")
-_LISTS = ("embeddings", "events", "arms")
+_LISTS = ("embeddings", "events", "arms", "allow_schemes")
 
 
 def _typed(name: str, value: Any, what: str) -> Any:

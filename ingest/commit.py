@@ -7,7 +7,9 @@ thumbnails, embeddings, and last the stamps by which the next run knows that the
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,10 +17,10 @@ import polars as pl
 
 from features.catalogue import register
 from features.contracts import VECTOR, Floats
-from features.tables import Table, write_durably
+from features.tables import Table, write_all_durably
 from features.workspace import Workspace
-from ingest.descriptors import DESCRIBED
-from ingest.encoders.projector import load_projector
+from ingest.descriptors import DESCRIBED, PICTURES, PRINTS
+from ingest.encoders.projector import MAX_FIT_ROWS, load_projector
 from ingest.encoders.protocol import Encoder, Projector
 from ingest.encoders.query import encoder_directory
 
@@ -26,6 +28,11 @@ log = logging.getLogger(__name__)
 
 WORDS: Final = ("title", "description", "tags")
 """Columns that the text descriptor reads."""
+
+HAS_WORDS: Final = pl.any_horizontal(pl.col(w).is_not_null() for w in WORDS)
+
+CHUNK_ROWS: Final = 1 << 15
+"""Videos whose descriptors are in memory at a time: about 200 MiB."""
 
 REFIT_GROWTH: Final = 4.0
 """A modality that has grown so many times since its statistics were fitted gets new ones: a new version."""
@@ -68,10 +75,9 @@ def commit_embeddings(
     if due.height:
         catalogue = register(workspace, due.select("video_id", "uri"))
         due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
-        rows = table.scan().join(due.lazy().select("content_hash"), on="content_hash", how="semi").collect()
-        rows = rows.unique("content_hash", keep="last")
-        _write_thumbnails(workspace, due, rows)
-        _write_rows(target, _embedding_rows(due, rows, projector, encoder), table.name, counts)
+        write_all_durably(_pictures(workspace, due, table))
+        meta = {"fitted_on": counts, **target.snapshot().meta, "descriptors": table.name}
+        target.upsert(_embedding_rows(due, table, projector, encoder), "video_key", meta=meta)
         log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
     if ready.height:
         register(workspace, ready)
@@ -128,8 +134,7 @@ def _projector(
 def _counts(table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame) -> dict[str, int]:
     """Descriptors of each modality that statistics could be fitted on now."""
     described = table.scan().select(pl.col(m).count() for m in DESCRIBED).collect().row(0, named=True)
-    has_words = pl.any_horizontal(pl.col(w).is_not_null() for w in WORDS)
-    return {**described, "text": int(_all_words(videos, catalogue).select(has_words.sum()).item())}
+    return {**described, "text": int(_all_words(videos, catalogue).select(HAS_WORDS.sum()).item())}
 
 
 def _all_words(videos: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
@@ -141,13 +146,21 @@ def _all_words(videos: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
 def _fit(
     workspace: Workspace, table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame, encoder: Encoder
 ) -> Projector:
-    """Statistics of all contents, in an order that does not depend on which worker was faster."""
-    rows = table.read(["content_hash", *DESCRIBED]).unique("content_hash").sort("content_hash")
-    raw = {m: _stack(rows[m]) for m in DESCRIBED}
-    _, texts = _describe_words(_all_words(videos, catalogue), encoder)
+    """Statistics of all contents, or of a sample that does not depend on which worker was faster."""
+    raw = {m: _stack(_sample(table, m)) for m in DESCRIBED}
+    words = _all_words(videos, catalogue).filter(HAS_WORDS)
+    _, texts = _describe_words(words.gather_every(max(1, len(words) // MAX_FIT_ROWS)), encoder)
     projector = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
     projector.save(encoder_directory(workspace, projector.encoder_version))
     return projector
+
+
+def _sample(table: Table, modality: str) -> pl.Series:
+    """Descriptors of the contents with the smallest hashes, which are as good as drawn by lot."""
+    hashes = table.scan().filter(pl.col(modality).is_not_null()).select("content_hash").unique()
+    kept = hashes.sort("content_hash").head(MAX_FIT_ROWS)
+    rows = table.scan().select("content_hash", modality).join(kept, on="content_hash", how="semi").collect()
+    return rows.unique("content_hash", keep="last").sort("content_hash")[modality]
 
 
 def _describe_words(words: pl.DataFrame, encoder: Encoder) -> tuple[list[int], Floats]:
@@ -168,13 +181,21 @@ def _stack(vectors: pl.Series) -> Floats:
 
 
 def _embedding_rows(
-    due: pl.DataFrame, rows: pl.DataFrame, projector: Projector, encoder: Encoder
-) -> pl.DataFrame:
-    joined = due.join(rows.drop("thumbnail"), on="content_hash", how="left", maintain_order="left")
-    vectors = [_project(joined[m], m, projector) for m in DESCRIBED]
-    at, texts = _describe_words(joined, encoder)
-    vectors.append(_place("text", len(joined), at, projector.project("text", texts) if at else texts))
-    return joined.drop(*DESCRIBED, *WORDS).hstack(vectors)
+    due: pl.DataFrame, table: Table, projector: Projector, encoder: Encoder
+) -> Iterator[pl.DataFrame]:
+    """Rows of embeddings in the order of the frame, so many at a time that memory stays bounded."""
+    pictures = [*PICTURES, *PRINTS]
+    facts = [column.name for column in table.columns if column.name not in pictures]
+    for some in due.iter_slices(CHUNK_ROWS):
+        wanted = some.lazy().select("content_hash").unique()
+        rows = table.scan().select(facts).join(wanted, on="content_hash", how="semi").collect()
+        joined = some.join(
+            rows.unique("content_hash", keep="last"), on="content_hash", how="left", maintain_order="left"
+        )
+        vectors = [_project(joined[m], m, projector) for m in DESCRIBED]
+        at, texts = _describe_words(joined, encoder)
+        vectors.append(_place("text", len(joined), at, projector.project("text", texts) if at else texts))
+        yield joined.drop(*DESCRIBED, *WORDS).hstack(vectors)
 
 
 def _project(raw: pl.Series, modality: str, projector: Projector) -> pl.Series:
@@ -190,19 +211,16 @@ def _place(name: str, n: int, at: list[int], vectors: Floats) -> pl.Series:
     return pl.Series(name, [None if v is None else v.tolist() for v in column], dtype=VECTOR)
 
 
-def _write_rows(target: Table, rows: pl.DataFrame, descriptors: str, counts: dict[str, int]) -> None:
-    """Appends, or puts the table's rows anew where one of these videos has a row already."""
-    before = target.snapshot()
-    meta = {"fitted_on": counts, **before.meta, "descriptors": descriptors}
-    kept = target.read().join(rows, on="video_key", how="anti", maintain_order="left")
-    if len(kept) == before.rows:
-        target.append(rows, meta=meta)
-    else:
-        columns = [c.name for c in target.columns if c.name in rows.columns]
-        target.replace(pl.concat([kept, rows.select(columns)], how="diagonal_relaxed"), meta=meta)
-
-
-def _write_thumbnails(workspace: Workspace, due: pl.DataFrame, rows: pl.DataFrame) -> None:
-    pictures = dict(rows.select("content_hash", "thumbnail").iter_rows())
-    for key, content in due.select("video_key", "content_hash").iter_rows():
-        write_durably(workspace.thumbnail(key), pictures[content])
+def _pictures(workspace: Workspace, due: pl.DataFrame, table: Table) -> Iterator[tuple[Path, bytes]]:
+    """Thumbnails and previews of these videos, by file of the descriptors: few are in memory at a time."""
+    keys = due.select("content_hash", "video_key").lazy()
+    place = {"thumbnail": workspace.thumbnail, "preview": workspace.preview}
+    for name in table.snapshot().files:
+        rows = pl.scan_parquet(table.path / name).select("content_hash", *PICTURES)
+        named = rows.join(keys, on="content_hash").select("video_key", *PICTURES).collect()
+        for key, *pictures in named.iter_rows():
+            for kind, picture in zip(PICTURES, pictures, strict=True):
+                if picture is None:
+                    place[kind](key).unlink(missing_ok=True)  # of bytes that this name had before
+                else:
+                    yield place[kind](key), picture

@@ -14,15 +14,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from features.errors import BadInput
 from ingest import decord_rung, pyav_rung
 from ingest.failures import MediaRefused
-from ingest.pictures import Pictures, Size, decode_size, pick_poster, squeeze
-from ingest.probe import Limits, Probe, plain_name, probe
-from ingest.pyav_rung import Sound
+from ingest.pictures import Pictures, Size, Sound, decode_size, pick_poster, squeeze
+from ingest.probe import Limits, Media, Probe, opened, plain_name
+from ingest.sampling import MAX_SHOTS, Sampler, at_midpoints, in_every_shot, near_midpoints
+from ingest.scan import Index, scan
+from ingest.shots import find_cuts
+from ingest.sound_track import read_sound
 
 RUNGS: Final = ("decord", "pyav")
-SHORT_OF: Final = 0.2
-"""Share of the sound by which decord may miss the container's length before PyAV is asked."""
+SAMPLINGS: Final = ("exact", "keyframe", "shots")
 
 Frames = npt.NDArray[np.uint8]
 Float64s = npt.NDArray[np.float64]
@@ -34,19 +37,31 @@ class DecodeSettings:
     """What is taken from a file. Everything here changes the descriptors that are made of it."""
 
     frames: int = 16
-    """Wanted, at the midpoints of as many equal parts of the running time; > 0."""
+    """Wanted, at the midpoints of as many equal parts of the running time; 0 takes no pictures."""
     width: int = 224
     """Of the frames that encoders see, pixels; the whole picture is squeezed into it."""
     height: int = 224
     max_audio_s: float = 60.0
     """Longest stretch of sound, s; of a longer track the middle is taken."""
+    sampling: str = "exact"
+    """One of SAMPLINGS: frames at the midpoints, the key frames nearest to them, or at least one a shot."""
     rungs: tuple[str, ...] = RUNGS
     """Decoders to try, in order."""
+
+    def __post_init__(self) -> None:
+        if self.sampling not in SAMPLINGS:
+            raise BadInput(f"sampling {self.sampling!r} is none of {', '.join(SAMPLINGS)}")
+        if not self.rungs or not set(self.rungs) <= set(RUNGS):
+            raise BadInput(f"rungs {self.rungs!r} are not of {', '.join(RUNGS)}")
+        if self.frames < 0 or min(self.width, self.height) < 1 or not self.max_audio_s > 0:
+            raise BadInput(
+                f"{self.frames} frames of {self.width} x {self.height}, {self.max_audio_s} s of sound"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A decoded file; at least one of `frames` and `audio` is there."""
+    """A decoded file; at least one of `frames` and `audio` is there, unless no pictures were asked for."""
 
     frames: Frames | None
     """RGB, uint8, (t, height, width, 3), upright, in order of time, 1 <= t <= frames wanted."""
@@ -66,6 +81,16 @@ class Clip:
     """0 for a file without picture."""
     damaged_packets: int
     """Packets that could not be decoded and were passed over."""
+    found: Probe
+    """What the container said."""
+    sampling: str
+    """How the frames were chosen, one of SAMPLINGS."""
+    shots: int | None
+    """Shots found; None unless the frames were chosen by shots."""
+    video_s: float
+    """Length of the picture track, s; 0 without picture."""
+    audio_s: float
+    """Length of the whole sound track, s; 0 without sound."""
 
 
 def decode_clip(
@@ -73,6 +98,7 @@ def decode_clip(
     settings: DecodeSettings,
     limits: Limits | None = None,
     on_probe: Callable[[Probe], None] | None = None,
+    on_rung: Callable[[str], None] | None = None,
 ) -> Clip:
     """Frames and sound of a file.
 
@@ -81,22 +107,46 @@ def decode_clip(
         settings: what to take.
         limits: what the file may ask of us; the default limits where None.
         on_probe: called once the container is read, before anything is decoded.
+        on_rung: called with the name of each decoder before it is asked.
 
     Raises:
         MediaRefused: probe refused it, or no rung gives a frame or a sample.
     """
-    with plain_name(path) as name:
-        found = probe(name, limits or Limits())
+    ask = on_rung or (lambda rung: None)
+    with plain_name(path) as name, opened(name, limits or Limits()) as media:
         if on_probe:
-            on_probe(found)
-        pictures, why_no_picture = _ladder(name, found, settings) if found.has_video else (None, "")
-        sound, why_no_sound = _sound(name, found, settings) if found.has_audio else (None, "")
-    if pictures is None and sound is None:
-        raise MediaRefused("decode", "corrupt", "; ".join(filter(None, (why_no_picture, why_no_sound))))
-    return _clip(found, settings, pictures, sound)
+            on_probe(media.found)
+        return _decode(media, settings, ask)
 
 
-def _clip(found: Probe, settings: DecodeSettings, pictures: Pictures | None, sound: Sound | None) -> Clip:
+def _decode(media: Media, settings: DecodeSettings, ask: Callable[[str], None]) -> Clip:
+    pictures, shots, sound = None, None, None
+    said: list[str] = []
+    try:
+        if media.found.has_video and settings.frames:
+            ask("pyav")
+            index, sound = scan(media, settings.max_audio_s)
+            pictures, shots = _pictures(media, index, settings, ask)
+    except MediaRefused as refusal:
+        said.append(str(refusal))
+    try:
+        if media.found.has_audio and sound is None:
+            ask("pyav")
+            sound = read_sound(media, settings.max_audio_s)
+    except MediaRefused as refusal:
+        said.append(str(refusal))
+    if said and pictures is None and sound is None:
+        raise MediaRefused("decode", "corrupt", "; ".join(said))
+    return _clip(media.found, settings, pictures, shots, sound)
+
+
+def _clip(
+    found: Probe,
+    settings: DecodeSettings,
+    pictures: Pictures | None,
+    shots: int | None,
+    sound: Sound | None,
+) -> Clip:
     return Clip(
         frames=squeeze(pictures.frames, Size(settings.width, settings.height)) if pictures else None,
         timestamps_s=pictures.timestamps_s if pictures else np.zeros(0),
@@ -104,54 +154,57 @@ def _clip(found: Probe, settings: DecodeSettings, pictures: Pictures | None, sou
         audio=sound.samples if sound else None,
         sample_rate_hz=sound.sample_rate_hz if sound else 0,
         duration_s=_duration(found, pictures, sound),
-        rung=pictures.rung if pictures else sound.rung if sound else "",
-        frames_wanted=settings.frames if found.has_video else 0,
+        rung=pictures.rung if pictures else "pyav",
+        frames_wanted=_wanted(settings, shots) if found.has_video else 0,
         damaged_packets=(pictures.damaged if pictures else 0) + (sound.damaged if sound else 0),
+        found=found,
+        sampling=settings.sampling,
+        shots=shots,
+        video_s=(pictures.duration_s if pictures else 0.0) or found.video_s,
+        audio_s=(sound.track_s if sound else 0.0) or found.audio_s,
     )
+
+
+def _wanted(settings: DecodeSettings, shots: int | None) -> int:
+    return max(settings.frames, min(shots or 0, MAX_SHOTS))
 
 
 def _duration(found: Probe, pictures: Pictures | None, sound: Sound | None) -> float:
     """The container's word, unless it has none: then what was decoded."""
     if found.duration_s > 0:
         return found.duration_s
-    heard = len(sound.samples) / sound.sample_rate_hz if sound else 0.0
-    return max(pictures.duration_s if pictures else 0.0, heard)
+    return max(pictures.duration_s if pictures else 0.0, sound.track_s if sound else 0.0)
 
 
-def _ladder(path: Path, found: Probe, settings: DecodeSettings) -> tuple[Pictures | None, str]:
-    """Frames from the first rung that gives some, or None and what each of them said."""
-    size = decode_size(Size(found.width, found.height), min(settings.width, settings.height))
+def _pictures(
+    media: Media, index: Index, settings: DecodeSettings, ask: Callable[[str], None]
+) -> tuple[Pictures, int | None]:
+    """Frames from the first rung that gives some, and how many shots were found where they were looked for.
+
+    Raises:
+        MediaRefused: no rung gives one; with what each of them said.
+    """
+    size = decode_size(Size(media.found.width, media.found.height), min(settings.width, settings.height))
+    sampler, shots = _sampler(media, index, settings)
+    places = sampler(index.track)
     said: list[str] = []
-    for rung in settings.rungs:
+    for rung in ladder(settings):
+        ask(rung)
         read = decord_rung.read_frames if rung == "decord" else pyav_rung.read_frames
         try:
-            return read(path, found, settings.frames, size), ""
+            return read(media, index, places, size), shots
         except MediaRefused as refusal:
             said.append(f"{rung}: {refusal}")
-    return None, "; ".join(said)
+    raise MediaRefused("decode", "corrupt", "; ".join(said))
 
 
-def _sound(path: Path, found: Probe, settings: DecodeSettings) -> tuple[Sound | None, str]:
-    """decord reads the whole of a track that it chooses: it is asked where there is one, and short."""
-    said: list[str] = []
-    fit = found.audio_tracks == 1 and 0 < found.duration_s <= settings.max_audio_s
-    for rung in settings.rungs:
-        if rung == "decord" and not fit:
-            continue
-        read = decord_rung.read_sound if rung == "decord" else pyav_rung.read_sound
-        try:
-            sound = read(path, found, settings.max_audio_s)
-        except MediaRefused as refusal:
-            said.append(f"{rung}: {refusal}")
-            continue
-        if rung == "decord" and _length_is_odd(sound, found):
-            said.append("decord: the sound's length does not fit the container's")
-            continue
-        return sound, ""
-    return None, "; ".join(said) or "no rung reads the sound"
+def _sampler(media: Media, index: Index, settings: DecodeSettings) -> tuple[Sampler, int | None]:
+    if settings.sampling == "shots":
+        cuts_s = find_cuts(media, index)
+        return in_every_shot(cuts_s, settings.frames), len(cuts_s) + 1
+    return (near_midpoints if settings.sampling == "keyframe" else at_midpoints)(settings.frames), None
 
 
-def _length_is_odd(sound: Sound, found: Probe) -> bool:
-    """True where the rate that the header gives cannot be that of the samples (spectral band replication)."""
-    length_s = len(sound.samples) / sound.sample_rate_hz
-    return abs(length_s - found.audio_s) > SHORT_OF * found.audio_s
+def ladder(settings: DecodeSettings) -> tuple[str, ...]:
+    """The rungs in the order in which they are asked: for a key frame decord takes twice as long as PyAV."""
+    return tuple(reversed(settings.rungs)) if settings.sampling == "keyframe" else settings.rungs

@@ -1,7 +1,7 @@
 """What runs in a decoder child: one job after the other from standard input, until that ends.
 
-It reads untrusted media, so the kernel limits its memory and what it writes, and its own alarm ends it where
-the worker that should watch it is gone. It never imports torch.
+It reads untrusted media, so the kernel limits what it may take and do (`ingest.sandbox`), and its own alarm
+ends it where the worker that should watch it is gone. It never imports torch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -20,11 +20,10 @@ from ingest.decode import Clip, DecodeSettings, decode_clip
 from ingest.decord_rung import load_decord
 from ingest.failures import MediaRefused
 from ingest.probe import Limits, Probe
+from ingest.sandbox import confine, limit_resources
 
 GRACE_S: Final = 5.0
 """The child's own alarm comes so much later than its worker's deadline."""
-MAX_LOG_BYTES: Final = 1 << 20
-"""The child may write so much to its log, and to no other file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,10 @@ def serve_jobs() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # a decoder that prints must not break the messages
     jobs = os.fdopen(0, "rb", closefd=False)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_LOG_BYTES, MAX_LOG_BYTES))
+    limit_resources()
+    unconfined = confine()
     _warm_up()
-    _send(answers, wire.pack({"kind": "ready"}))
+    _send(answers, wire.pack({"kind": "ready", "unconfined": unconfined}))
     while True:
         try:
             job = wire.unpack(lambda size: _exactly(jobs, size))
@@ -75,7 +74,7 @@ def _warm_up() -> None:
     load_decord()
 
 
-def _do(job: Any, answers: int) -> list[bytes]:
+def _do(job: Any, answers: int) -> list[wire.Part]:
     limits = ChildLimits(**job["limits"])
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -85,9 +84,12 @@ def _do(job: Any, answers: int) -> list[bytes]:
         signal.setitimer(signal.ITIMER_REAL, deadline_s(limits, found.duration_s) + GRACE_S)
         _send(answers, wire.pack({"kind": "probe", "duration_s": found.duration_s}))
 
+    def tell_rung(rung: str) -> None:
+        _send(answers, wire.pack({"kind": "rung", "rung": rung}))
+
     settings = DecodeSettings(**{**job["settings"], "rungs": tuple(job["settings"]["rungs"])})
     try:
-        clip = decode_clip(Path(job["path"]), settings, Limits(**job["media"]), tell)
+        clip = decode_clip(Path(job["path"]), settings, Limits(**job["media"]), tell, tell_rung)
     except MediaRefused as refusal:
         return _refused(refusal.stage, refusal.reason, str(refusal))
     except MemoryError:
@@ -95,24 +97,21 @@ def _do(job: Any, answers: int) -> list[bytes]:
     return _packed(clip)
 
 
-def _packed(clip: Clip) -> list[bytes]:
+def _packed(clip: Clip) -> list[wire.Part]:
     names = ("frames", "timestamps_s", "poster", "audio")
     arrays = {name: getattr(clip, name) for name in names}
-    fields = {
+    values = {
         "kind": "clip",
-        "sample_rate_hz": clip.sample_rate_hz,
-        "duration_s": clip.duration_s,
-        "rung": clip.rung,
-        "frames_wanted": clip.frames_wanted,
-        "damaged_packets": clip.damaged_packets,
+        **{field.name: getattr(clip, field.name) for field in fields(Clip) if field.name not in arrays},
+        "found": asdict(clip.found),
         "resident_bytes": _resident_bytes(),
     }
-    return wire.pack(fields, {name: array for name, array in arrays.items() if array is not None})
+    return wire.pack(values, {name: array for name, array in arrays.items() if array is not None})
 
 
-def _refused(stage: str, reason: str, message: str) -> list[bytes]:
-    fields = {"kind": "refused", "stage": stage, "reason": reason, "message": message[:500]}
-    return wire.pack({**fields, "resident_bytes": _resident_bytes()})
+def _refused(stage: str, reason: str, message: str) -> list[wire.Part]:
+    values = {"kind": "refused", "stage": stage, "reason": reason, "message": message[:500]}
+    return wire.pack({**values, "resident_bytes": _resident_bytes()})
 
 
 def _resident_bytes() -> int:
@@ -128,7 +127,7 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return content
 
 
-def _send(handle: int, parts: list[bytes]) -> None:
+def _send(handle: int, parts: list[wire.Part]) -> None:
     for part in parts:
         view = memoryview(part)
         while view:

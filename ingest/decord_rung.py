@@ -8,16 +8,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ingest.failures import MediaRefused
-from ingest.pictures import Pictures, Size, midpoints
-from ingest.probe import Probe
-from ingest.pyav_rung import Sound
+from ingest.pictures import TIME_ERROR_S, Pictures, Size
+from ingest.probe import Media
+from ingest.sampling import Places
+from ingest.scan import Index
 
 
 def load_decord() -> Any:
@@ -34,50 +33,26 @@ def load_decord() -> Any:
     return decord
 
 
-def read_frames(path: Path, found: Probe, wanted: int, size: Size) -> Pictures:
-    """Frames shown at the midpoints of `wanted` equal parts.
+def read_frames(media: Media, index: Index, places: Places, size: Size) -> Pictures:
+    """The frames at these places of the track.
 
     Raises:
-        MediaRefused: decord cannot read it, or would give wrong frames (an edit list).
+        MediaRefused: decord cannot read it, or counts its frames otherwise than a player does.
     """
-    if found.trimmed:
-        raise MediaRefused("decode", "corrupt", "its edit list shows less than the file holds")
+    starts = index.track.starts_s
+    if media.found.trimmed or not index.plain or starts[0] < 0:
+        raise MediaRefused("decode", "corrupt", "it hides frames, or stores them across key frames")
     decord = load_decord()
     with _ours(decord):
-        name = os.path.abspath(path)
+        name = os.path.abspath(media.name)
         reader = decord.VideoReader(name, width=size.width, height=size.height, num_threads=1)
-        if not len(reader):
-            raise MediaRefused("decode", "corrupt", "no frame")
-        spans = np.asarray(reader.get_frame_timestamp(np.arange(len(reader))), np.float64)  # (n, 2)
-        indices = _choose(spans, wanted)
-        frames = reader.get_batch(indices.tolist()).asnumpy()
-    start_s = spans[0, 0]
-    return Pictures(frames, spans[indices, 0] - start_s, float(spans[-1, 1] - start_s), "decord")
-
-
-def read_sound(path: Path, found: Probe, max_s: float) -> Sound:
-    """The whole track, mono, at its native rate.
-
-    Raises:
-        MediaRefused: decord cannot read it.
-    """
-    decord = load_decord()
-    with _ours(decord):
-        reader = decord.AudioReader(os.path.abspath(path), sample_rate=-1, mono=False)
-        # A slice is copied value by value (1.2 s for a minute of sound); the array behind it is there.
-        channels = reader._array if hasattr(reader, "_array") else reader[:].asnumpy()
-        return Sound.mixed(channels, found.sample_rate_hz, max_s, "decord")
-
-
-def _choose(spans: npt.NDArray[np.float64], wanted: int) -> npt.NDArray[np.int64]:
-    """Index of the frame shown at each midpoint, each once, increasing."""
-    starts = spans[:, 0]
-    if starts[0] < 0:
-        raise MediaRefused("decode", "corrupt", f"an edit list hides its start ({starts[0]:.3f} s)")
-    if (np.diff(starts) < 0).any():
-        raise MediaRefused("decode", "corrupt", "its frames are not in order of time")
-    targets = midpoints(wanted, starts[0], max(spans[-1, 1], starts[-1]))
-    return np.unique(np.clip(np.searchsorted(starts, targets, side="right") - 1, 0, len(starts) - 1))
+        if len(reader) != len(starts):
+            raise MediaRefused("decode", "corrupt", f"it counts {len(reader)} frames of {len(starts)}")
+        times = np.asarray(reader.get_frame_timestamp(np.append(0, places)), np.float64)[:, 0]
+        if not np.allclose(times[1:] - times[0], starts[places] - starts[0], rtol=1e-6, atol=TIME_ERROR_S):
+            raise MediaRefused("decode", "corrupt", "its times are not those of the packets")
+        frames = reader.get_batch(places.tolist()).asnumpy()
+    return Pictures(frames, starts[places] - starts[0], index.track.duration_s, "decord")
 
 
 @contextmanager

@@ -6,19 +6,21 @@ Descriptors are kept so that new statistics, new words or a second name for the 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from features.contracts import QUALITY, QUARANTINE, VECTOR, Column, schema
+from features.contracts import MEDIA, QUALITY, QUARANTINE, VECTOR, Column, schema
 from features.tables import Table
 from features.workspace import Workspace
 from ingest.describe import Described, NotDescribed, Outcome
-from ingest.failures import DecodeFailure
-from ingest.increment import Plan
+from ingest.increment import CONTENT, STAMP, Plan, known_refusals
 
 DESCRIBED: Final = ("visual", "audio")
 """Modalities that are described from the bytes; text is described from the catalogue."""
+
+PICTURES: Final = ("thumbnail", "preview")
+PRINTS: Final = ("frame_hashes", "sound_hashes")
 
 DESCRIPTORS: Final = (
     Column("content_hash", pl.String(), True, "of the bytes that were described"),
@@ -26,7 +28,11 @@ DESCRIPTORS: Final = (
     Column("audio", VECTOR, False, "raw descriptor; null without sound, or in silence"),
     Column("duration_s", pl.Float32(), True, "s"),
     Column("rung", pl.String(), True, "which decoder answered"),
-    Column("thumbnail", pl.Binary(), True, "WebP"),
+    Column("thumbnail", pl.Binary(), False, "WebP; null where extras were left out"),
+    Column("preview", pl.Binary(), False, "animated WebP; null where nothing moves"),
+    Column("frame_hashes", pl.Binary(), False, "of `fingerprint`: 64 bits a frame"),
+    Column("sound_hashes", pl.Binary(), False, "of `fingerprint`: 32 bits a step"),
+    *MEDIA,
     *QUALITY,
 )
 
@@ -47,64 +53,62 @@ def commit_shard(workspace: Workspace, table: Table, plan: Plan, outcomes: Itera
             refused.append(outcome)
     if described:
         table.append(_descriptor_rows(described))
-    if refused:
-        workspace.quarantine.append(_quarantine_rows(plan.files, refused, plan.version))
+    commit_refusals(workspace, plan, refused)
 
 
-def commit_listing_failures(workspace: Workspace, plan: Plan) -> None:
-    """Quarantine rows for files that cannot be read, and for known bad contents under new names."""
+def commit_refusals(workspace: Workspace, plan: Plan, refused: Iterable[NotDescribed]) -> None:
+    """One quarantine row for every file that was tried, or could not be."""
+    names = plan.listing.select("video_id", "uri", "size_bytes", "modified_ns", "etag")
     rows = [
-        {"video_id": video_id, "uri": uri, **_failure_columns(failure, plan.version), "elapsed_ms": 0.0}
-        for video_id, uri, failure in plan.unreadable
+        {**names.row(one.number, named=True), **_failure_columns(one, plan.version)}
+        for one in sorted(refused, key=lambda one: one.number)
     ]
-    frame = pl.DataFrame(rows, schema=schema(QUARANTINE))
-    seen = workspace.quarantine.read(["video_id", "content_hash"])
-    names = plan.files.join(seen, on=["video_id", "content_hash"], how="anti").select(
-        "video_id", "uri", "content_hash", "size_bytes", "modified_ns"
-    )
-    facts = plan.known_bad.drop("video_id", "uri", "size_bytes", "modified_ns")
-    renamed = names.join(facts, on="content_hash", how="inner").select(frame.columns)
-    if len(frame) or len(renamed):
-        workspace.quarantine.append(pl.concat([frame, renamed]))
+    if rows:
+        workspace.quarantine.append(pl.DataFrame(rows, schema=schema(QUARANTINE)))
+
+
+def commit_refused_names(workspace: Workspace, files: pl.DataFrame, version: str) -> None:
+    """Quarantine rows for the other names of refused contents."""
+    seen = workspace.quarantine.read(["video_id", "content_hash", "encoder_version"])
+    seen = seen.filter(pl.col("encoder_version") == version)
+    names = files.join(seen, on=["video_id", "content_hash"], how="anti")
+    facts = known_refusals(workspace, version).drop("video_id", "uri", *STAMP)
+    rows = names.select("video_id", "uri", *CONTENT).join(facts, on="content_hash", how="inner")
+    if len(rows):
+        workspace.quarantine.append(rows.sort("video_id"))
 
 
 def _descriptor_rows(described: list[Described]) -> pl.DataFrame:
-    rows = [
-        {
-            "content_hash": one.content_hash,
-            **{m: one.descriptors[m].tolist() if m in one.descriptors else None for m in DESCRIBED},
-            "duration_s": one.duration_s,
-            "rung": one.rung,
-            "thumbnail": one.thumbnail,
-            **one.quality,
-        }
-        for one in sorted(described, key=lambda one: one.content_hash)
-    ]
+    rows = [_row(one) for one in sorted(described, key=lambda one: one.content_hash)]
     return pl.DataFrame(rows, schema=schema(DESCRIPTORS))
 
 
-def _quarantine_rows(files: pl.DataFrame, refused: list[NotDescribed], version: str) -> pl.DataFrame:
-    """One row for every name that a refused content goes by."""
-    rows = [
-        {
-            "content_hash": one.content_hash,
-            **_failure_columns(one.failure, version),
-            "elapsed_ms": one.elapsed_ms,
-        }
-        for one in sorted(refused, key=lambda one: one.content_hash)
-    ]
-    names = files.select("video_id", "uri", "content_hash", "size_bytes", "modified_ns")
-    given = schema(QUARANTINE)
-    facts = pl.DataFrame(rows, schema={name: given[name] for name in rows[0]})
-    return names.join(facts, on="content_hash", how="inner", maintain_order="left").select(given.names())
-
-
-def _failure_columns(failure: DecodeFailure, version: str) -> dict[str, str | bool | int]:
+def _row(one: Described) -> dict[str, Any]:
+    extras = one.extras
+    told: dict[str, Any] = {}
+    if extras:
+        told = {"thumbnail": extras.thumbnail, "preview": extras.preview, **extras.quality}
+        told |= {name: getattr(extras.prints, name) for name in PRINTS}
     return {
+        "content_hash": one.content_hash,
+        **{m: one.descriptors[m].tolist() if m in one.descriptors else None for m in DESCRIBED},
+        "duration_s": one.duration_s,
+        "rung": one.rung,
+        **one.media,
+        **told,
+    }
+
+
+def _failure_columns(one: NotDescribed, version: str) -> dict[str, Any]:
+    failure = one.failure
+    return {
+        "content_hash": one.content_hash,
         "stage": failure.stage,
         "reason": failure.reason,
         "message": failure.message,
+        "rung": failure.rung,
         "retryable": failure.retryable,
         "attempts": failure.attempts,
+        "elapsed_ms": one.elapsed_ms,
         "encoder_version": version,
     }

@@ -1,30 +1,27 @@
 """What of a listing is new: a second run over unchanged files reads no byte of them.
 
-Size and modification time tell whether a file is the one we know; the hash of its bytes tells whether we know
-the content under another name. What is known of a content is the same whatever it is called.
+Size with modification time, or an object store's ETag, tells whether a file is the one we know. The rest is
+opened by the workers, whose hash of the bytes tells whether we know the content under another name. What is
+known of a content is the same whatever it is called.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from features.contracts import QUARANTINE
 from features.workspace import Workspace
-from ingest.describe import Task
+from ingest.describe import NotDescribed, Opened, Task
 from ingest.failures import DecodeFailure
-from ingest.listing import path_of
+from ingest.known_files import read_known_files
+from ingest.source.locations import Access
+from ingest.source.stamps import Stamp, stamps
 
-CHUNK: Final = 1 << 20
-STAMP: Final = ("content_hash", "size_bytes", "modified_ns")
-STAMPED: Final = pl.Schema({"content_hash": pl.String(), "size_bytes": pl.Int64(), "modified_ns": pl.Int64()})
+STAMP: Final = ("size_bytes", "modified_ns", "etag")
+CONTENT: Final = ("content_hash", *STAMP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,92 +30,107 @@ class Plan:
 
     version: str
     """Of the descriptors that are to be made."""
-    files: pl.DataFrame
-    """The readable part of the listing, with content_hash, size_bytes and modified_ns."""
-    unreadable: tuple[tuple[str, str, DecodeFailure], ...]
-    """(video_id, uri, why) of the rest."""
-    known_bad: pl.DataFrame
-    """Quarantine rows, one a content, of contents that are not tried again."""
+    listing: pl.DataFrame
+    """All rows, with content_hash where it is known, and the stamp where the file could be found."""
+    unreadable: tuple[NotDescribed, ...]
+    """Files that are not there or may not be read."""
+    settled: frozenset[str]
+    """Contents that are described, or refused for good."""
     tasks: tuple[Task, ...]
-    """Contents to be described, each once."""
+    """Files to be opened, and described where their content is not settled."""
+
+    def files(self, opened: list[Opened]) -> pl.DataFrame:
+        """The rows whose content is known by now; a file that was opened is what it was then."""
+        fresh = pl.DataFrame(
+            {
+                "number": [o.number for o in opened],
+                "content_hash": [o.content_hash for o in opened],
+                "size_bytes": [o.stamp.size_bytes for o in opened],
+                "modified_ns": [o.stamp.modified_ns for o in opened],
+                "etag": [o.stamp.etag for o in opened],
+            },
+            schema={"number": pl.UInt32(), **{name: self.listing.schema[name] for name in CONTENT}},
+        ).unique("number", keep="last")
+        rows = self.listing.with_row_index("number").join(fresh, on="number", how="left", suffix="_new")
+        anew = pl.col("content_hash_new").is_not_null()
+        updated = [pl.when(anew).then(f"{name}_new").otherwise(name).alias(name) for name in CONTENT]
+        known = rows.with_columns(updated).select(self.listing.columns)
+        return known.filter(pl.col("content_hash").is_not_null())
 
 
 def plan_increment(
-    workspace: Workspace, listing: pl.DataFrame, done: pl.Series, version: str, *, verify: bool = False
+    workspace: Workspace,
+    listing: pl.DataFrame,
+    access: Access,
+    described: pl.Series,
+    version: str,
+    *,
+    verify: bool = False,
+    retry: bool = False,
 ) -> Plan:
-    """Which contents of a listing have to be described.
+    """Which files of a listing have to be opened.
 
     Args:
         workspace: what was ingested before.
         listing: rows of `list_source`.
-        done: hashes of the contents that are described already.
+        access: which files may be read.
+        described: hashes of the contents that are described already.
         version: of the descriptors.
-        verify: hash every file, also where size and modification time are as known.
+        verify: open every file, also where its stamp is as known.
+        retry: try again what was refused for good.
     """
-    known = {} if verify else _known_stamps(workspace)
-    stamps: list[tuple[str, int, int]] = []
-    unreadable: list[tuple[str, str, DecodeFailure]] = []
-    kept: list[bool] = []
-    for video_id, uri in listing.select("video_id", "uri").iter_rows():
-        stamp = _stamp(uri, known)
-        kept.append(not isinstance(stamp, DecodeFailure))
-        if isinstance(stamp, DecodeFailure):
-            unreadable.append((video_id, uri, stamp))
-        else:
-            stamps.append(stamp)
-    files = listing.filter(pl.Series(kept, dtype=pl.Boolean)).hstack(
-        pl.DataFrame(stamps, schema=STAMPED, orient="row").get_columns()
-    )
-    bad = _known_bad(workspace, version)
-    settled = pl.concat([done, bad["content_hash"]]).to_frame("content_hash")
-    new = files.join(settled, on="content_hash", how="anti", maintain_order="left")
-    return Plan(version, files, tuple(unreadable), bad, tuple(_tasks(new)))
+    stamped, failures = _stamped(listing, access)
+    known = read_known_files(workspace)
+    rows = _with_content(stamped, known.clear() if verify else known).with_row_index("number")
+    refused = described.clear() if retry else _refused(workspace, version)
+    settled = pl.concat([described, refused]).unique()
+    is_done = pl.col("content_hash").is_in(settled.implode())
+    failed = {failure.number for failure in failures}
+    due = rows.filter(~is_done.fill_null(False)).select("number", "uri")
+    tasks = tuple(Task(number, uri) for number, uri in due.iter_rows() if number not in failed)
+    return Plan(version, rows.drop("number"), failures, frozenset(settled), tasks)
 
 
-def _tasks(new: pl.DataFrame) -> Iterator[Task]:
-    once = new.unique("content_hash", keep="first", maintain_order=True)
-    for content_hash, uri in once.select("content_hash", "uri").iter_rows():
-        yield Task(content_hash, uri)
-
-
-def _known_stamps(workspace: Workspace) -> dict[tuple[str, int, int], str]:
-    """Content by (uri, size, modification time), from what was embedded and what was quarantined."""
-    columns = ["uri", "size_bytes", "modified_ns", "content_hash"]
-    tables = [workspace.catalogue.read(columns), workspace.quarantine.read(columns)]
-    rows = pl.concat(tables).drop_nulls().iter_rows()
-    return {(uri, size, modified): content for uri, size, modified, content in rows}
-
-
-def _known_bad(workspace: Workspace, version: str) -> pl.DataFrame:
-    """The last row of each content that this version of the descriptors refused for good."""
+def known_refusals(workspace: Workspace, version: str) -> pl.DataFrame:
+    """The last row of each content that this version of the descriptors refused, and why."""
     rows = workspace.quarantine.read().filter(
         pl.col("encoder_version") == version, pl.col("content_hash").is_not_null()
     )
-    last = rows.unique("content_hash", keep="last", maintain_order=True)
-    return last.filter(~pl.col("retryable")).select(c.name for c in QUARANTINE)
+    return rows.unique("content_hash", keep="last", maintain_order=True).select(c.name for c in QUARANTINE)
 
 
-def _stamp(uri: str, known: dict[tuple[str, int, int], str]) -> tuple[str, int, int] | DecodeFailure:
-    """(content hash, size, modification time), or why the bytes cannot be read."""
-    if "://" in uri and not uri.startswith("file://"):
-        return DecodeFailure("list", "unreadable", "it is a URL; this version reads local files only")
-    path = path_of(uri)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return DecodeFailure("list", "unreadable", "it is not a regular file or may not be read")
-        content = known.get((uri, status.st_size, status.st_mtime_ns)) or hash_file(path)
-    except OSError as error:
-        return DecodeFailure("list", "unreadable", f"it cannot be read: {error.strerror or error}")
-    return content, status.st_size, status.st_mtime_ns
+def _refused(workspace: Workspace, version: str) -> pl.Series:
+    return known_refusals(workspace, version).filter(~pl.col("retryable"))["content_hash"]
 
 
-def hash_file(path: Path) -> str:
-    """BLAKE2b-128 of the bytes, hex."""
-    digest = hashlib.blake2b(digest_size=16)
-    buffer = bytearray(CHUNK)
-    with open(path, "rb", buffering=0) as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while size := stream.readinto(buffer):
-            digest.update(memoryview(buffer)[:size])
-    return digest.hexdigest()
+def _stamped(listing: pl.DataFrame, access: Access) -> tuple[pl.DataFrame, tuple[NotDescribed, ...]]:
+    """The listing with the stamps that it lacked, and the files that have none."""
+    numbered = listing.with_row_index("number")
+    lacking = numbered.filter(pl.all_horizontal(pl.col(name).is_null() for name in STAMP))
+    found = stamps(lacking["uri"].to_list(), access)
+    failures = [
+        NotDescribed(number, None, failure, 0.0)
+        for number, failure in zip(lacking["number"], found, strict=True)
+        if isinstance(failure, DecodeFailure)
+    ]
+    known = [one if isinstance(one, Stamp) else Stamp(None, None) for one in found]
+    fresh = lacking.select("number").with_columns(
+        pl.Series(name, [getattr(one, name) for one in known], listing.schema[name]) for name in STAMP
+    )
+    return numbered.update(fresh, on="number").drop("number"), tuple(failures)
+
+
+def _with_content(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The rows with content_hash, null where no file of this name and stamp is known."""
+    for mark in ("etag", "modified_ns"):
+        facts = known.select("uri", "size_bytes", mark, "content_hash").drop_nulls()
+        once = facts.unique(["uri", "size_bytes", mark], keep="last")
+        rows = rows.join(
+            once.rename({"content_hash": f"by_{mark}"}),
+            on=["uri", "size_bytes", mark],
+            how="left",
+            maintain_order="left",
+        )
+    # An ETag, where there is one, is the store's own word on the bytes; a time may be that of a copy.
+    by_mark = pl.when(pl.col("etag").is_null()).then("by_modified_ns").otherwise("by_etag")
+    return rows.with_columns(by_mark.alias("content_hash")).drop("by_etag", "by_modified_ns")

@@ -1,4 +1,4 @@
-"""Frames as both rungs give them, and what is made of them: squares for encoders and one poster."""
+"""Frames and sound as decoders give them, and what is made of frames: squares for encoders, one poster."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TIME_ERROR_S: Final = 1e-3
 
 Frames = npt.NDArray[np.uint8]
 Float64s = npt.NDArray[np.float64]
+Samples = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,19 @@ class Pictures:
     duration_s: float
     """Of the picture track, s."""
     rung: str
+    damaged: int = 0
+    """Packets passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """One track, mixed to mono."""
+
+    samples: Samples
+    """Mean of the channels, full scale is 1.0, float32, (n,), n >= 1, finite."""
+    sample_rate_hz: int
+    track_s: float
+    """Length of the whole track, s; 0 where only a part of it was read."""
     damaged: int = 0
     """Packets passed over."""
 

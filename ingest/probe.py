@@ -5,11 +5,13 @@ Runs in the decoder child. Playlists and other containers that open further file
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,8 +59,12 @@ class Probe:
     width: int
     """Of the picture as displayed: turned and with square pixels; 0 without picture."""
     height: int
+    sample_aspect: float
+    """Width of a stored pixel over its height; 1.0 is square, also where unknown or without picture."""
     rotation: int
     """Clockwise turn before display, degrees: 0, 90, 180 or 270; containers other than MP4 and MOV: 0."""
+    video_s: float
+    """Length of the picture, s; that of the container where unknown, 0 without picture."""
     frame_rate: float
     """Mean frames per second; 0 where unknown."""
     trimmed: bool
@@ -67,7 +73,7 @@ class Probe:
     """As the header says; the decoder may find another."""
     channels: int
     audio_s: float
-    """Length of the sound, s; that of the container where unknown."""
+    """Length of the sound, s; that of the container where unknown, 0 without sound."""
     audio_tracks: int
 
 
@@ -77,12 +83,49 @@ def probe(path: Path, limits: Limits) -> Probe:
     Raises:
         MediaRefused: empty, unreadable, corrupt, or over a limit, with the value and the bound.
     """
+    with opened(path, limits) as media:
+        return media.found
+
+
+@contextmanager
+def opened(path: Path, limits: Limits) -> Iterator[Media]:
+    """The probed file, still open: to open one costs as much as to decode several of its frames.
+
+    Raises:
+        MediaRefused: as `probe`.
+    """
     _check_file(path, limits)
     with open_media(path, "probe") as container:
-        if (streams := len(container.streams)) > limits.max_streams:
-            said = f"it has {streams} streams; {limits.max_streams} are allowed"
-            raise MediaRefused("probe", "limit", said)
-        found = _describe(container, path)
+        yield Media(path, _checked(container, path, limits), container)
+
+
+class Media:
+    """A probed file, and its container for the first who reads it."""
+
+    def __init__(self, name: Path, found: Probe, container: Any) -> None:
+        self.name, self.found = name, found
+        self._container, self._unread = container, True
+
+    @contextmanager
+    def container(self, read: bool = False) -> Iterator[Any]:
+        """The PyAV container at its start, or where `read`, wherever it is: for who seeks.
+
+        Raises:
+            MediaRefused: it cannot be opened again.
+        """
+        if self._unread or read:
+            self._unread = False
+            yield self._container
+            return
+        with open_media(self.name, "decode") as again:
+            yield again
+
+
+def _checked(container: Any, path: Path, limits: Limits) -> Probe:
+    if (streams := len(container.streams)) > limits.max_streams:
+        said = f"it has {streams} streams; {limits.max_streams} are allowed"
+        raise MediaRefused("probe", "limit", said)
+    found = _describe(container, path)
     if not found.has_video and not found.has_audio:
         raise MediaRefused("probe", "corrupt", f"container {found.container} holds neither picture nor sound")
     if found.duration_s > limits.max_seconds:
@@ -128,7 +171,7 @@ def open_media(path: Path, stage: str) -> Any:
     Raises:
         MediaRefused: it cannot be read, or is not media.
     """
-    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(_containers())}
+    options = {"protocol_whitelist": "file", "format_whitelist": _containers()}
     try:
         return av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except (av.error.FileNotFoundError, av.error.PermissionError, av.error.OSError) as error:
@@ -147,9 +190,10 @@ def best_stream(container: Any, kind: str) -> Any | None:
     return stream
 
 
-def _containers() -> list[str]:
-    """Names of the demuxers that read one file and nothing else."""
-    return sorted(name for name in av.formats_available if not FOLLOWS_LINKS & set(name.split(",")))
+@cache
+def _containers() -> str:
+    """Names of the demuxers that read one file and nothing else, with commas."""
+    return ",".join(sorted(name for name in av.formats_available if not FOLLOWS_LINKS & set(name.split(","))))
 
 
 def _check_file(path: Path, limits: Limits) -> None:
@@ -180,20 +224,31 @@ def _describe(container: Any, path: Path) -> Probe:
         codec=best.codec_context.name if best else "",
         width=width,
         height=height,
+        sample_aspect=_sample_aspect(video),
         rotation=header.rotation,
+        video_s=_track_s(container, video),
         frame_rate=float(video.average_rate or 0) if video else 0.0,
         trimmed=header.trimmed,
         sample_rate_hz=int(audio.rate or 0) if audio else 0,
         channels=int(audio.channels or 0) if audio else 0,
-        audio_s=_length(audio) or _duration(container, audio),
+        audio_s=_track_s(container, audio),
         audio_tracks=len(container.streams.audio),
     )
 
 
 def _display_size(video: Any, rotation: int) -> tuple[int, int]:
-    aspect = video.sample_aspect_ratio
-    width = max(1, round(video.width * float(aspect))) if aspect else video.width
+    width = max(1, round(video.width * _sample_aspect(video)))
     return (video.height, width) if rotation in (90, 270) else (width, video.height)
+
+
+def _sample_aspect(video: Any | None) -> float:
+    """Of nonsense (zero, negative) nothing is believed: pixels are square then."""
+    aspect = float(video.sample_aspect_ratio or 1) if video is not None else 1.0
+    return aspect if 0 < aspect < math.inf else 1.0
+
+
+def _track_s(container: Any, stream: Any | None) -> float:
+    return 0.0 if stream is None else _length(stream) or _duration(container, stream)
 
 
 def _duration(container: Any, stream: Any | None) -> float:

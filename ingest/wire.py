@@ -23,6 +23,7 @@ MAX_ARRAYS: Final = 1 << 29
 DTYPES: Final = frozenset({"uint8", "float32", "float64"})
 
 Array = npt.NDArray[Any]
+Part = bytes | memoryview
 
 
 class WireError(Exception):
@@ -37,14 +38,15 @@ class Message:
     arrays: Mapping[str, Array]
 
 
-def pack(fields: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> list[bytes]:
-    """The parts of a message, to be written one after the other."""
+def pack(fields: Mapping[str, Any], arrays: Mapping[str, Array] | None = None) -> list[Part]:
+    """The parts of a message, to be written one after the other; arrays are not copied."""
     solid = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     layout = [[name, array.dtype.name, list(array.shape)] for name, array in solid.items()]
     header = json.dumps({"fields": fields, "arrays": layout}).encode()
     if len(header) > MAX_HEADER:
         raise WireError(f"a header of {len(header)} bytes; {MAX_HEADER} are allowed")
-    return [LENGTH.pack(len(header)) + header, *(array.tobytes() for array in solid.values())]
+    contents = [array.reshape(-1).view(np.uint8).data for array in solid.values()]
+    return [LENGTH.pack(len(header)) + header, *contents]
 
 
 def unpack(read: Callable[[int], bytes | bytearray]) -> Message:

@@ -17,7 +17,7 @@ ALLOWED = {
 
 RAY_ROOMS = (
     "infra/",
-    "ingest/pipeline.py",
+    "ingest/pool.py",
     "features/pipeline.py",
     "ranker/pipeline.py",
     "serving/pipeline.py",

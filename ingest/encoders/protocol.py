@@ -7,13 +7,17 @@ together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts import Floats
+
+if TYPE_CHECKING:  # servers read this without torch
+    import torch
 
 Frames = npt.NDArray[np.uint8]
 Float64s = npt.NDArray[np.float64]
@@ -23,8 +27,8 @@ class ClipLike(Protocol):
     """What an encoder reads of a decoded clip; a missing modality is None or empty."""
 
     @property
-    def frames(self) -> Frames | None:
-        """RGB, uint8, (t, h, w, 3)."""
+    def frames(self) -> Frames | torch.Tensor | None:
+        """RGB, uint8, (t, h, w, 3); a tensor where a device decoded them."""
 
     @property
     def timestamps_s(self) -> Float64s | None:
@@ -66,6 +70,9 @@ class Encoder(Protocol):
 
     def describe(self, clip: ClipLike) -> dict[str, Floats]:
         """Raw descriptors, float32, (D,), finite, by modality; one that is missing or silent is left out."""
+
+    def describe_many(self, clips: Sequence[ClipLike]) -> list[dict[str, Floats]]:
+        """What `describe` gives for each clip; faster where the encoder computes several at once."""
 
     def describe_text(
         self, title: str | None, description: str | None, tags: list[str] | None

@@ -1,6 +1,7 @@
 """Committed tables: a reader sees all of a write or nothing of it."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.contracts import Column
 from features.errors import BadInput, CommitConflict
-from features.tables import COMMITS, Table, create_durably, write_durably
+from features.tables import COMMITS, Table, create_durably, write_all_durably, write_durably
 
 COLUMNS = (Column("key", pl.Int64(), True, "a key"), Column("word", pl.String(), False, "a word"))
 
@@ -95,3 +96,47 @@ def test_a_table_in_parts_lists_each_file_below_its_part(tmp_path: Path) -> None
     table.append_parts({"date=2026-01-01": rows(1), "date=2026-01-02": rows(2), "date=2026-01-03": rows()})
     assert [name.split("/")[0] for name in table.snapshot().files] == ["date=2026-01-01", "date=2026-01-02"]
     assert len(os.listdir(tmp_path / "t" / COMMITS)) == 1
+
+
+def named(*keys: int, name: str = "one") -> pl.DataFrame:
+    return rows(*keys).with_columns(word=pl.lit(name))
+
+
+def test_upsert_replaces_rows_by_key_and_touches_no_file_without_them(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t", COLUMNS)
+    table.append(named(1, 2))
+    table.append(named(3))
+    untouched = table.snapshot().files[1]
+    table.upsert([named(2, name="new"), named(4)], "key", meta={"who": "me"})
+    assert sorted(table.read().rows()) == [(1, "one"), (2, "new"), (3, "one"), (4, "one")]
+    after = table.snapshot()
+    assert untouched in after.files
+    assert (after.rows, after.sequence, after.meta["who"]) == (4, 3, "me")
+    table.upsert([named(1, 2, 3, 4, name="all")], "key")
+    assert (table.snapshot().rows, len(table.snapshot().files)) == (4, 1)
+
+
+@given(st.lists(st.lists(st.integers(0, 12), unique=True, max_size=6), max_size=6))
+def test_upserts_hold_the_last_row_of_every_key(batches: list[list[int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table = Table(Path(folder) / "t", COLUMNS)
+        expected: dict[int, str] = {}
+        for number, keys in enumerate(batches):
+            table.upsert([named(*keys, name=str(number))] if keys else [], "key")
+            expected.update(dict.fromkeys(keys, str(number)))
+            assert dict(table.read().rows()) == expected
+            assert table.snapshot().rows == len(expected)
+
+
+def test_a_file_of_an_earlier_release_reads_as_null_where_it_lacks_a_column(tmp_path: Path) -> None:
+    Table(tmp_path / "t", COLUMNS).append(named(1))
+    grown = Table(tmp_path / "t", (*COLUMNS, Column("later", pl.Float32(), False, "came with a release")))
+    grown.append(named(2).with_columns(later=pl.lit(0.5)))
+    assert sorted(grown.read().rows()) == [(1, "one", None), (2, "one", 0.5)]
+
+
+def test_many_files_are_written_whole(tmp_path: Path) -> None:
+    write_all_durably((tmp_path / f"{i % 3}" / f"{i}.bin", bytes([i % 256]) * i) for i in range(300))
+    assert sorted(int(p.stem) for p in tmp_path.rglob("*.bin")) == list(range(300))
+    assert all(p.read_bytes() == bytes([int(p.stem) % 256]) * int(p.stem) for p in tmp_path.rglob("*.bin"))
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
+from ingest import pipeline
+from ingest.claims import Claim, Claims
+from ingest.describe import Children, Event, NotDescribed, Task
+from ingest.journal import Journal
+from ingest.pipeline import Recruit
+from ingest.pool import Crew
 
 ClipMaker = Callable[..., Path]
 RATE = 25
@@ -28,11 +36,14 @@ def make_clip(tmp_path: Path) -> ClipMaker:
         hide_s: float = 0.0,
         key_every: int = 25,
         codec: str = "libx264",
+        options: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
-            picture = container.add_stream(codec, rate=RATE, options={"g": str(key_every), "crf": "1"})
+            picture = container.add_stream(
+                codec, rate=RATE, options={"g": str(key_every), "crf": "1", **(options or {})}
+            )
             picture.width, picture.height, picture.pix_fmt = *size, "yuv420p"
             sound = container.add_stream("aac", rate=44_100, layout="mono") if tone_hz else None
             _mux(container, picture, _pictures(frames, size), hide_s)
@@ -71,3 +82,41 @@ def _mux(container: Any, stream: Any, frames: list[Any], hide_s: float) -> None:
             shift = round(hide_s / packet.time_base)
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
             container.mux(packet)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Videos are described in this process, where a test is not about Ray."""
+
+    class OneWorker:
+        def __init__(self, recruit: Recruit, claims: Claims, journal: Journal, crew: Crew) -> None:
+            self._describer, self._claims, self._journal = recruit(), claims, journal
+            self.children, self.deaths = Children(), 0
+
+        def __enter__(self) -> OneWorker:
+            return self
+
+        def __exit__(self, *raised: object) -> None:
+            self._describer.__exit__(None, None, None)
+
+        def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
+            waiting, later = deque(tasks), deque[Task]()
+            while waiting or later:
+                task = waiting.popleft() if waiting else later.popleft()
+                opened = self._describer.open(task)
+                yield opened
+                if isinstance(opened, NotDescribed):
+                    continue
+                claim = self._claims.ask(task, opened, alone=not waiting)
+                if claim is Claim.DESCRIBE:
+                    self._journal.begin(opened.content_hash, alone=False)
+                    [outcome] = self._describer.describe([task.number])
+                    self._journal.end(opened.content_hash)
+                    waiting.extend(self._claims.settle(opened, outcome))
+                    yield outcome
+                elif claim is Claim.LATER:
+                    later.append(task)
+
+    monkeypatch.setattr(pipeline, "Pool", OneWorker)
+    monkeypatch.setattr(pipeline, "start_ray", lambda address, cpus: None)
+    monkeypatch.setattr(pipeline, "choose_crew", lambda device, workers, tasks: Crew(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,9 @@ from PIL import Image
 
 from features.errors import BadInput
 from features.workspace import Workspace, open_workspace
-from ingest import pipeline
-from ingest.describe import Describer, Outcome
-from ingest.encoders.signal import SignalEncoder
-from ingest.increment import Plan
-from ingest.pipeline import IngestCounts, IngestSettings, ingest_videos, start_ray
+from ingest.counts import IngestCounts
+from ingest.pipeline import IngestSettings, ingest_videos
+from ingest.pool import start_ray
 
 ClipMaker = Callable[..., Path]
 SETTINGS = IngestSettings(frames=4, workers=2, shard_size=2)
@@ -43,22 +41,6 @@ def source(tmp_path: Path, make_clip: ClipMaker) -> Path:
     for name in ("noise.mp4", "noise too.webm"):
         (folder / name).write_bytes(np.random.default_rng(7).bytes(5000))
     return folder
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Videos are described in this process, where a test is not about Ray."""
-
-    def describe_all(
-        plan: Plan, settings: IngestSettings, listed: int, progress: pipeline.Progress | None
-    ) -> Iterator[Outcome]:
-        with Describer(SignalEncoder(), settings.decode, settings.limits) as describer:
-            for done, task in enumerate(plan.tasks, listed - len(plan.tasks) + 1):
-                yield describer.describe(task)
-                if progress:
-                    progress(done, listed)
-
-    monkeypatch.setattr(pipeline, "_describe_all", describe_all)
 
 
 def embeddings(workspace: Workspace, counts: IngestCounts) -> pl.DataFrame:
@@ -110,7 +92,9 @@ def test_catalogue_and_thumbnails_hold_what_was_embedded_and_nothing_else(
     for key in catalogue["video_key"]:
         with Image.open(workspace.thumbnail(key)) as picture:
             assert max(picture.size) == 320
-    assert len(list((workspace.root / "thumbnails").iterdir())) == 4
+        with Image.open(workspace.preview(key)) as moving:
+            assert moving.n_frames > 1
+    assert len(list((workspace.root / "thumbnails").iterdir())) == 8
 
 
 def test_changed_bytes_are_embedded_anew_under_the_same_key(
@@ -202,7 +186,7 @@ def test_a_source_without_one_good_file_ends_in_quarantine_alone(
 
 
 def test_wrong_settings_and_sources_are_refused_before_anything_is_written(workspace: Workspace) -> None:
-    with pytest.raises(BadInput, match="frames 0"):
+    with pytest.raises(BadInput, match="frames is 0"):
         IngestSettings(frames=0)
     with pytest.raises(BadInput, match="is not there"):
         ingest_videos(workspace, str(workspace.root / "nowhere"), SETTINGS)

@@ -1,16 +1,22 @@
 """The default encoder: what any clip gives, however broken, and what a projector freezes."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchaudio.transforms import Resample
 
 from features.contracts import Floats
 from features.errors import BadInput, NotFound
 from ingest.encoders.projector import load_projector
 from ingest.encoders.protocol import Encoder, Float64s, Frames
+from ingest.encoders.resample import resampler
 from ingest.encoders.signal import SIZES, SignalEncoder
 
 RATE = 16_000
@@ -18,7 +24,7 @@ RATE = 16_000
 
 @dataclass(frozen=True)
 class Clip:
-    frames: Frames | None = None
+    frames: Frames | torch.Tensor | None = None
     timestamps_s: Float64s | None = None
     audio: Floats | None = None
     sample_rate_hz: int = RATE
@@ -189,3 +195,104 @@ def test_wrong_descriptors_and_a_missing_projector_are_named(encoder: Encoder, t
         encoder.fit(corpus(20)).project("smell", np.zeros((1, 5), np.float32))
     with pytest.raises(NotFound, match="projector is not there"):
         load_projector(tmp_path)
+
+
+def mixed_clips() -> list[Clip]:
+    """Unlike in length, rate, number and size of frames, and in what is missing."""
+    return [
+        Clip(pictures(4), np.arange(4.0), noise(3.0)),
+        Clip(pictures(4, seed=1), np.array([0.0, 0.5, 4.0, 4.1]), noise(3.0, seed=1)),
+        Clip(pictures(4, 90, 160, seed=2), None, noise(4.7, seed=2, rate=44_100), 44_100),
+        Clip(pictures(1), np.zeros(1), tone(300, 0.1)),
+        Clip(np.zeros((4, 1, 1, 3), np.uint8), None, np.zeros(RATE, np.float32)),
+        Clip(None, None, noise(60.0, seed=3, rate=44_100), 44_100),
+        Clip(np.zeros((4, 224, 224, 3), np.uint8), np.arange(4.0), None, 0),
+        Clip(None, None, ODD_SOUNDS["some NaN"]),
+        Clip(None, None, ODD_SOUNDS["clipped"]),
+        Clip(),
+    ]
+
+
+MIXED = mixed_clips()
+
+
+@lru_cache(maxsize=1)
+def described_alone() -> list[dict[str, Floats]]:
+    return [SignalEncoder().describe(clip) for clip in MIXED]
+
+
+def assert_alike(one: dict[str, Floats], other: dict[str, Floats], bound: float) -> None:
+    assert one.keys() == other.keys()
+    for modality in one:
+        assert np.abs(one[modality] - other[modality]).max() <= bound * np.abs(one[modality]).max()
+
+
+@given(st.permutations(range(10)), st.integers(1, 10), st.integers(1, 10))
+@settings(max_examples=12, deadline=None)
+def test_a_clip_is_described_alike_whatever_else_is_in_the_batch(
+    order: list[int], size: int, together: int
+) -> None:
+    chosen = order[:size]
+    found = SignalEncoder(together=together).describe_many([MIXED[i] for i in chosen])
+    for i, raw in zip(chosen, found, strict=True):
+        assert_alike(described_alone()[i], raw, 1e-5)
+        assert all(np.isfinite(values).all() for values in raw.values())
+
+
+def test_no_clips_give_no_descriptors(encoder: Encoder) -> None:
+    assert encoder.describe_many([]) == []
+
+
+def test_frames_in_a_tensor_are_described_as_in_an_array(encoder: Encoder) -> None:
+    frames = pictures(3)
+    array, tensor = encoder.describe_many([Clip(frames), Clip(torch.from_numpy(frames))])
+    assert array["visual"].tobytes() == tensor["visual"].tobytes()
+
+
+def test_describing_changes_neither_frames_nor_sound_and_takes_read_only_ones(encoder: Encoder) -> None:
+    frames, sound = pictures(2), noise(1.0) + np.float32(0.2)
+    kept = frames.copy(), sound.copy()
+    frames.flags.writeable = sound.flags.writeable = False
+    encoder.describe(Clip(frames, None, sound))
+    assert np.array_equal(frames, kept[0])
+    assert np.array_equal(sound, kept[1])
+
+
+def test_a_sound_with_absurd_samples_gives_finite_numbers(encoder: Encoder) -> None:
+    loud = noise(1.0)
+    loud[::97] = 3e38
+    assert np.isfinite(encoder.describe(Clip(audio=loud))["audio"]).all()
+
+
+@pytest.mark.parametrize("rate", [81, 8_000, 11_025, 22_050, 44_099, 44_100, 48_000, 192_000, 2_000_003])
+def test_a_tone_at_any_rate_is_the_same_tone(encoder: Encoder, rate: int) -> None:
+    sound = tone(440 if rate > 1000 else 39, 3.0, rate)
+    raw = encoder.describe(Clip(audio=sound, sample_rate_hz=rate))["audio"]
+    same = encoder.describe(Clip(audio=tone(440 if rate > 1000 else 39)))["audio"]
+    assert np.isfinite(raw).all()
+    assert cosine(raw[:128], same[:128]) > 0.99
+
+
+@pytest.mark.parametrize("rate", [0, 79])
+def test_a_rate_too_low_for_any_heard_tone_gives_no_descriptor(encoder: Encoder, rate: int) -> None:
+    assert encoder.describe(Clip(audio=noise(2.0), sample_rate_hz=rate)) == {}
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000])
+def test_resampling_agrees_with_torchaudio(rate: int) -> None:
+    sound = noise(1.5, rate=rate)
+    change = resampler(Fraction(rate, RATE), torch.device("cpu"))
+    rows = torch.zeros(2, change.padded(len(sound)))
+    rows[:, change.reach : change.reach + len(sound)] = torch.from_numpy(sound)
+    ours = change.apply(rows)[1, : change.length(len(sound))]
+    # In double precision: in single, torchaudio rounds the phases, which costs it 2e-6.
+    theirs = Resample(rate, RATE, dtype=torch.float64)(torch.from_numpy(sound).double())
+    assert ours.shape == theirs.shape
+    torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-6)
+
+
+def test_weights_for_any_ratio_stay_small() -> None:
+    for rate in (81, 15_999, 16_001, 44_099, 191_999, 767_999):
+        change = resampler(Fraction(rate, RATE), torch.device("cpu"))
+        assert sum(weights.numel() for _, _, weights in change.groups) < 1_000_000
+        assert change.block / change.stride == pytest.approx(RATE / rate, rel=1e-3)

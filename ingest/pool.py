@@ -1,0 +1,351 @@
+"""Describing on Ray: actors that open and describe, are replaced when they die, and cost no video.
+
+A lane is one actor and what it was given. It opens the next file while it describes the one before. A lane
+gets work only once its actor answers, so a cluster without room for it holds nothing back. The content in
+hand when an actor dies is to blame; a content that ends `MAX_DEATHS` of them is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+from types import TracebackType
+from typing import Any, Final, Self
+
+import ray
+
+from features.errors import BadInput, RecError
+from ingest.claims import Claim, Claims
+from ingest.describe import Children, Describer, Event, NotDescribed, Opened, Outcome, Task
+from ingest.failures import DecodeFailure
+from ingest.journal import Journal
+
+log = logging.getLogger(__name__)
+
+OPEN, DESCRIBE = "open", "describe"
+"""Threads of an actor: the next file is opened while the one before is described."""
+IN_FLIGHT: Final = 2
+"""Batches given to a lane at a time: one in hand and one opened, so that it is never idle."""
+MAX_DEATHS: Final = 2
+"""Workers that one content may cost."""
+MAX_FAILED_STARTS: Final = 3
+"""Workers that may fail to start, one after the other."""
+START_S: Final = 180.0
+"""Longest wait for a first worker, s: a loaded machine imports slowly, a full cluster frees a processor."""
+CLOSE_S: Final = 10.0
+"""Longest wait for the workers to tidy up after the last video, s."""
+GPU_BATCH: Final = 8
+"""Videos that a GPU describes at a time."""
+COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+OBJECT_STORE_BYTES: Final = 100 << 20
+"""Results are small; Ray would take 30 % of the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who works."""
+
+    lanes: int
+    """Actors, one processor each."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    batch: int = 1
+    """Contents described in one call."""
+    gpus: float = 0.0
+    """Of an actor."""
+
+
+def choose_crew(device: str, workers: int | None, tasks: int) -> Crew:
+    """One worker a processor, or one a GPU where there are some and they may be used.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        workers: how many; None leaves it to the cluster.
+        tasks: there are no more workers than these, >= 1.
+
+    Raises:
+        BadInput: `cuda` is asked for and no node of the cluster has a GPU.
+    """
+    there = ray.cluster_resources()
+    gpus = int(there.get("GPU", 0)) if device != "cpu" else 0
+    if device == "cuda" and not gpus:
+        raise BadInput("device cuda: no node of the Ray cluster has a GPU; use `auto` or `cpu`")
+    lanes = min(workers or gpus or int(there.get("CPU", 1)), tasks)
+    return Crew(lanes, "cuda", GPU_BATCH, min(1.0, gpus / lanes)) if gpus else Crew(lanes)
+
+
+class NoWorkers(RecError):
+    """Ray gave no worker that starts; nothing is wrong with the videos."""
+
+    retryable = True
+
+
+def start_ray(address: str | None, cpus: int | None) -> None:
+    """Joins the cluster at an address, or starts a small one on this machine; nothing where one is running.
+
+    Args:
+        address: of a cluster (`ray://host:port`, `host:port` or `auto`); None for this machine.
+        cpus: processors that Ray may use on this machine; None for all. Ignored with an address.
+
+    Raises:
+        BadInput: no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        return
+    # Read by Ray at its start: it would phone home, and warn of a change that does not concern us.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        ray.init(include_dashboard=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BadInput(f"no Ray cluster answers at {address}; start one or leave the address out") from error
+
+
+class _Worker:
+    """What a Ray actor holds. Opens in one thread and describes in another."""
+
+    def __init__(self, describer: Any) -> None:
+        self._describer: Describer = describer()
+
+    def ready(self) -> bool:
+        return True
+
+    def open(self, task: Task) -> Opened | NotDescribed:
+        try:
+            return self._describer.open(task)
+        except Exception as error:  # the worker's outer edge: one video must not end the run
+            return _failed(task.number, None, "list", error)
+
+    def drop(self, number: int) -> None:
+        self._describer.drop(number)
+
+    def describe(self, opened: list[Opened]) -> tuple[list[Outcome], Children]:
+        try:
+            outcomes = self._describer.describe([one.number for one in opened])
+        except Exception as error:  # as above
+            outcomes = [_failed(one.number, one.content_hash, "embed", error) for one in opened]
+        return outcomes, self._describer.children
+
+    def close(self) -> None:
+        self._describer.__exit__(None, None, None)
+
+
+def _how(death: BaseException) -> str:
+    """One line: of a worker that failed to start, its own error; else what Ray says."""
+    lines = [line for line in COLOUR.sub("", str(death)).splitlines() if line.strip()]
+    started_badly = "creation task" in lines[0]
+    return (lines[-1] if started_badly else lines[0]).strip()[:300]
+
+
+def _failed(number: int, content: str | None, stage: str, error: Exception) -> NotDescribed:
+    log.error("worker failed number=%d", number, exc_info=error)
+    said = f"the worker failed: {type(error).__name__}: {error}"[:500]
+    return NotDescribed(number, content, DecodeFailure(stage, "crash", said), 0.0)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One actor and what it was given."""
+
+    actor: Any
+    calls: dict[Any, list[Task]]
+    """Tasks of each call that is under way, oldest first; none for the first call, which says it is ready."""
+    is_ready: bool = False
+    opened: list[Task] = field(default_factory=list)
+    """Waiting for the describer."""
+    describing: deque[Any] = field(default_factory=deque)
+    """Calls to the describer, oldest first."""
+    children: Children = field(default_factory=Children)
+
+    def tasks(self) -> list[Task]:
+        return [task for tasks in self.calls.values() for task in tasks] + self.opened
+
+
+class Pool:
+    """Lanes over one queue of tasks; a context manager. One thread."""
+
+    def __init__(self, describer: Any, claims: Claims, journal: Journal, crew: Crew) -> None:
+        """Opens the lanes.
+
+        Args:
+            describer: makes a worker's Describer, in the worker; picklable, called without arguments.
+            claims: which contents still have to be described.
+            journal: of what is being described.
+            crew: how many workers, and on what.
+        """
+        self._describer, self._claims, self._journal = ray.put(describer), claims, journal
+        self._batch, self._gpus = crew.batch, crew.gpus
+        self._opened: dict[int, Opened] = {}
+        self._deaths: Counter[int] = Counter()
+        self._failed_starts = 0
+        self._later: deque[Task] = deque()
+        self._gone = Counter[str]()
+        self._lanes = [self._open_lane() for _ in range(crew.lanes)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        closing = [
+            lane.actor.close.options(concurrency_group=DESCRIBE).remote()
+            for lane in self._lanes
+            if lane.is_ready
+        ]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=0.5 if kind else CLOSE_S)
+        for lane in self._lanes:
+            ray.kill(lane.actor)
+
+    @property
+    def children(self) -> Children:
+        """Of all workers, also of those that are gone as far as they told."""
+        told = [lane.children for lane in self._lanes]
+        names = ("started", "recycled", "timeouts", "crashes")
+        return Children(*(self._gone[name] + sum(getattr(c, name) for c in told) for name in names))
+
+    @property
+    def deaths(self) -> int:
+        """Workers that died."""
+        return self._gone["workers"]
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Every file as it is opened, and the outcome of every content that was to be described.
+
+        Contents that may have ended an earlier run come last, one at a time.
+
+        Raises:
+            NoWorkers: none starts.
+        """
+        yield from self._run(deque(tasks), alone=False)
+        while self._later:
+            yield from self._run(deque([self._later.popleft()]), alone=True)
+
+    def _run(self, waiting: deque[Task], *, alone: bool) -> Iterator[Event]:
+        idle_since = time.monotonic()
+        while waiting or any(lane.tasks() for lane in self._lanes):
+            self._give(waiting, alone=alone)
+            refs = {ref: lane for lane in self._lanes for ref in lane.calls}
+            done, _ = ray.wait(list(refs), num_returns=1, timeout=1.0)
+            if done:
+                idle_since = time.monotonic()
+                yield from self._answer(refs[done[0]], done[0], waiting, alone=alone)
+            elif not any(lane.is_ready for lane in self._lanes) and time.monotonic() - idle_since > START_S:
+                free = ray.available_resources().get("CPU", 0)
+                raise NoWorkers(
+                    f"no worker started within {START_S:.0f} s; the cluster has {free:.0f} processors free; "
+                    "free one, or ask for fewer workers"
+                )
+
+    def _open_lane(self) -> _Lane:
+        how = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
+        groups = {OPEN: 1, DESCRIBE: 1}
+        actor = ray.remote(concurrency_groups=groups, **how)(_Worker).remote(self._describer)
+        return _Lane(actor, {actor.ready.options(concurrency_group=DESCRIBE).remote(): []})
+
+    def _give(self, waiting: deque[Task], *, alone: bool) -> None:
+        """Gives every lane its share; alone, one task to one lane."""
+        most = 1 if alone else IN_FLIGHT * self._batch
+        ready = [lane for lane in self._lanes if lane.is_ready][: 1 if alone else None]
+        for _ in range(most):
+            for lane in ready:
+                if waiting and len(lane.tasks()) < most:
+                    task = waiting.popleft()
+                    lane.calls[lane.actor.open.options(concurrency_group=OPEN).remote(task)] = [task]
+        for lane in ready:
+            if lane.opened and len(lane.describing) < IN_FLIGHT:
+                self._describe(lane, alone=alone)
+
+    def _describe(self, lane: _Lane, *, alone: bool) -> None:
+        """The next batch; a content that was in hand when a worker died goes by itself."""
+        fresh = list(takewhile(lambda task: not self._deaths[task.number], lane.opened[: self._batch]))
+        some = fresh or lane.opened[:1]
+        lane.opened = lane.opened[len(some) :]
+        opened = [self._opened[task.number] for task in some]
+        for one in opened:
+            self._journal.begin(one.content_hash, alone=alone)
+        call = lane.actor.describe.options(concurrency_group=DESCRIBE).remote(opened)
+        lane.calls[call] = some
+        lane.describing.append(call)
+
+    def _answer(self, lane: _Lane, call: Any, waiting: deque[Task], *, alone: bool) -> Iterator[Event]:
+        try:
+            answer = ray.get(call)
+        except ray.exceptions.RayTaskError:
+            raise
+        except ray.exceptions.RayError as death:
+            yield from self._bury(lane, waiting, _how(death))
+            return
+        tasks = lane.calls.pop(call)
+        if not lane.is_ready:
+            lane.is_ready, self._failed_starts = True, 0
+        elif call in lane.describing:
+            lane.describing.remove(call)
+            outcomes, lane.children = answer
+            for outcome in outcomes:
+                yield from self._settle(outcome, waiting)
+        elif isinstance(answer, Opened):
+            yield answer
+            self._opened[answer.number] = answer
+            yield from self._ask(lane, tasks[0], answer, waiting, alone=alone)
+        else:
+            yield from self._settle(answer, waiting)
+
+    def _ask(
+        self, lane: _Lane, task: Task, opened: Opened, waiting: deque[Task], *, alone: bool
+    ) -> Iterator[Event]:
+        claim = self._claims.ask(task, opened, alone=alone)
+        if claim is Claim.DESCRIBE:
+            lane.opened.append(task)
+            return
+        lane.actor.drop.options(concurrency_group=OPEN).remote(task.number)
+        if claim is Claim.LATER:
+            self._later.append(task)
+        elif claim is Claim.LETHAL:
+            lethal = self._lethal(task, "several runs ended while they read it alone")
+            yield from self._settle(lethal, waiting)
+
+    def _settle(self, outcome: Outcome, waiting: deque[Task]) -> Iterator[Event]:
+        opened = self._opened.pop(outcome.number, None)
+        if opened is not None:
+            self._journal.end(opened.content_hash)
+        waiting.extend(self._claims.settle(opened, outcome))
+        yield outcome
+
+    def _bury(self, lane: _Lane, waiting: deque[Task], how: str) -> Iterator[Event]:
+        """A new lane in the place of a dead one; its tasks put back, but for one that cost enough workers."""
+        self._lanes.remove(lane)
+        for name in ("started", "recycled", "timeouts", "crashes"):
+            self._gone[name] += getattr(lane.children, name)
+        self._gone["workers"] += 1
+        if not lane.is_ready:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILED_STARTS:
+                raise NoWorkers(f"{MAX_FAILED_STARTS} workers in a row failed to start: {how}")
+        guilty = lane.calls[lane.describing[0]] if lane.describing else []
+        self._deaths.update(task.number for task in guilty)
+        log.warning("worker died guilty=%s: %s", [task.uri for task in guilty], how)
+        for task in reversed(lane.tasks()):
+            if self._deaths[task.number] < MAX_DEATHS:
+                waiting.appendleft(task)
+        self._lanes.append(self._open_lane())
+        for task in guilty:
+            if self._deaths[task.number] >= MAX_DEATHS:
+                lethal = self._lethal(task, f"it ended {MAX_DEATHS} workers")
+                yield from self._settle(lethal, waiting)
+
+    def _lethal(self, task: Task, why: str) -> NotDescribed:
+        said = f"{why}; it is tried again with --retry-quarantined only"
+        failure = DecodeFailure("embed", "lethal", said, attempts=MAX_DEATHS)
+        return NotDescribed(task.number, self._opened[task.number].content_hash, failure, 0.0)

@@ -1,0 +1,13 @@
+"""Checks on a real GPU. They fail where it is missing; nothing here skips.
+
+    python -m tests.gpu.check_gpu --device cuda --out tests/bench/results/check_gpu.json
+    REELRANK_GPU=1 python -m pytest tests/gpu
+
+The first prints what agrees and how fast it is. The second runs the same comparison as tests; without
+REELRANK_GPU=1 pytest collects nothing here. Both need reelrank[gpu] (torchcodec), a CUDA build of torch,
+FFmpeg's shared libraries (Debian: apt-get install ffmpeg) and, to decode, a GPU with a video engine and
+libnvcuvid.so.1, which NVIDIA's driver brings; a container is given it by
+NVIDIA_DRIVER_CAPABILITIES=compute,utility,video.
+
+With `--device cpu` the script checks itself: the same comparison, torchcodec on the CPU in the GPU's place.
+"""
