@@ -25,7 +25,7 @@ MIN_KEY_BITS, MAX_KEY_BITS = 16, 30
 SEED: Final = 64
 FULL: Final = 16
 """Sharers of a key up to which each is paired with each."""
-NEIGHBOURS: Final = 4
+NEIGHBOURS: Final = 2
 """Where more share a key, clips next in length with which each is paired."""
 MARKS: Final = 128
 """Of a longer sound, about so many marks are looked up: those whose own bits say so, in every copy."""

@@ -22,13 +22,14 @@ from typing import Any, Final, Self
 from features.contracts import MEDIA, Floats
 from features.errors import BadInput
 from ingest.decode import Clip, DecodeSettings
-from ingest.decoder_child import ChildLimits
+from ingest.decoder_child import ChildLimits, deadline_s
 from ingest.encoders.protocol import Encoder
 from ingest.failures import DecodeFailure
 from ingest.fingerprint import Fingerprint, fingerprint
 from ingest.isolation import DecoderChild
 from ingest.probe import Limits
 from ingest.quality import quality_columns
+from ingest.read_clip import ClipReader, on_host
 from ingest.source.files import Fetched, fetch, still_the_same
 from ingest.source.locations import Access
 from ingest.source.stamps import Stamp
@@ -119,6 +120,17 @@ Event = Opened | Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class _Read:
+    """A decoded file on its way to the encoder."""
+
+    number: int
+    content_hash: str
+    clip: Clip
+    decode_ms: float
+    child_cpu_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Children:
     """What became of a worker's decoder children so far."""
 
@@ -140,6 +152,7 @@ class Describer:
         media: Limits | None = None,
         *,
         extras: bool = True,
+        engine: str | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -150,9 +163,13 @@ class Describer:
             limits: of the decoder child.
             media: of a file.
             extras: also quality columns, fingerprints, thumbnails and previews.
+            engine: torch device whose video engine gives frames; None for the child alone.
         """
-        self._encoder, self._settings, self._access = encoder, settings, access
+        self._encoder, self._access = encoder, access
         self._child = DecoderChild(limits, media)
+        self._reader = ClipReader(self._child, settings, engine)
+        longest_s = (media or Limits()).max_seconds
+        self._engine_s = 2 * deadline_s(limits or ChildLimits(), longest_s) if engine else None
         self._extras = extras
         self._scratch = Path(tempfile.mkdtemp(prefix="reelrank-"))
         self._files: dict[int, Fetched] = {}
@@ -187,70 +204,74 @@ class Describer:
         if fetched and fetched.is_copy:
             fetched.path.unlink(missing_ok=True)
 
-    def describe(self, numbers: Sequence[int]) -> list[Outcome]:
-        """Descriptors and all that is told of each opened file, or why there is nothing."""
-        return [self._describe_one(number) for number in numbers]
+    def describe(self, numbers: Sequence[int], *, isolated: bool = False) -> list[Outcome]:
+        """Descriptors and all that is told of each opened file, or why there is nothing.
 
-    def _describe_one(self, number: int) -> Outcome:
-        started = time.monotonic()
-        fetched = self._files[number]
-        try:
-            outcome = self._describe(number, fetched)
-        finally:
-            changed = not still_the_same(fetched)
-            self.drop(number)
-        if changed:
-            outcome = DecodeFailure("list", "unreadable", "it changed while it was read; run again")
-        if isinstance(outcome, Described):
-            return outcome
-        content = None if changed else fetched.content_hash
-        return NotDescribed(number, content, outcome, (time.monotonic() - started) * 1e3)
+        Args:
+            numbers: of opened files, which are let go of.
+            isolated: nothing is decoded in this process, also where it has a video engine.
+        """
+        read = [self._read(number, isolated=isolated) for number in numbers]
+        embedded = iter(self._embed([one for one in read if isinstance(one, _Read)]))
+        outcomes = [next(embedded) if isinstance(one, _Read) else one for one in read]
+        return [self._let_go(outcome) for outcome in outcomes]
 
-    def _describe(self, number: int, fetched: Fetched) -> Described | DecodeFailure:
-        began, cpu = time.monotonic(), time.thread_time()
-        clip = self._child.decode(fetched.path, self._settings)
+    def _read(self, number: int, *, isolated: bool) -> _Read | NotDescribed:
+        began, fetched = time.monotonic(), self._files[number]
+        with _ends_when_hung(None if isolated else self._engine_s):
+            clip = self._reader.read(fetched.path, isolated=isolated)
+        elapsed_ms = (time.monotonic() - began) * 1e3
         if isinstance(clip, DecodeFailure):
-            return clip
-        decoded = time.monotonic()
+            return NotDescribed(number, fetched.content_hash, clip, elapsed_ms)
+        return _Read(number, fetched.content_hash, clip, elapsed_ms, self._reader.child_cpu_s * 1e3)
+
+    def _embed(self, read: Sequence[_Read]) -> list[Outcome]:
+        if not read:
+            return []
+        began, cpu = time.monotonic(), time.thread_time()
         try:
-            with _ends_when_hung(EMBED_S + EMBED_S_PER_S * clip.duration_s):
-                descriptors = self._encoder.describe(clip)
-                embedded = time.monotonic()
-                extras = _extras(clip) if self._extras else None
+            with _ends_when_hung(sum(EMBED_S + EMBED_S_PER_S * one.clip.duration_s for one in read)):
+                found = self._encoder.describe_many([one.clip for one in read])
+                embed_ms = (time.monotonic() - began) * 1e3
+                extras = [_extras(one.clip) if self._extras else None for one in read]
         except BadInput as refusal:
-            return DecodeFailure("embed", "corrupt", str(refusal), rung=clip.rung)
-        costs = Costs(
-            decode_ms=(decoded - began) * 1e3,
-            embed_ms=(embedded - decoded) * 1e3,
-            extras_ms=(time.monotonic() - embedded) * 1e3,
-            worker_cpu_ms=(time.thread_time() - cpu) * 1e3,
-            child_cpu_ms=self._child.last_cpu_s * 1e3,
-        )
-        return _described(number, fetched.content_hash, clip, descriptors, extras, costs)
+            if len(read) > 1:  # one clip is to blame: each by itself
+                return [outcome for one in read for outcome in self._embed([one])]
+            failure = DecodeFailure("embed", "corrupt", str(refusal), rung=read[0].clip.rung)
+            return [NotDescribed(read[0].number, read[0].content_hash, failure, read[0].decode_ms)]
+        whole_ms, cpu_ms = (time.monotonic() - began) * 1e3, (time.thread_time() - cpu) * 1e3
+        shares = (embed_ms / len(read), (whole_ms - embed_ms) / len(read), cpu_ms / len(read))
+        return [_described(*parts, shares) for parts in zip(read, found, extras, strict=True)]
+
+    def _let_go(self, outcome: Outcome) -> Outcome:
+        """The outcome, unless the file is no longer what it was when it was opened."""
+        same = still_the_same(self._files[outcome.number])
+        self.drop(outcome.number)
+        if same:
+            return outcome
+        failure = DecodeFailure("list", "unreadable", "it changed while it was read; run again")
+        return NotDescribed(outcome.number, None, failure, 0.0)
 
 
 def _extras(clip: Clip) -> Extras:
+    clip = on_host(clip)
     thumbnail, preview = encode_thumbnail(clip.poster), encode_preview(clip)
     return Extras(quality_columns(clip), fingerprint(clip), thumbnail, preview)
 
 
 def _described(
-    number: int,
-    content_hash: str,
-    clip: Clip,
-    descriptors: dict[str, Floats],
-    extras: Extras | None,
-    costs: Costs,
+    read: _Read, descriptors: dict[str, Floats], extras: Extras | None, shares: tuple[float, float, float]
 ) -> Described:
+    embed_ms, extras_ms, cpu_ms = shares
     return Described(
-        number=number,
-        content_hash=content_hash,
+        number=read.number,
+        content_hash=read.content_hash,
         descriptors=descriptors,
-        duration_s=clip.duration_s,
-        rung=clip.rung,
-        media=_media_columns(clip),
+        duration_s=read.clip.duration_s,
+        rung=read.clip.rung,
+        media=_media_columns(read.clip),
         extras=extras,
-        costs=costs,
+        costs=Costs(read.decode_ms, embed_ms, extras_ms, cpu_ms, read.child_cpu_ms),
     )
 
 
@@ -265,8 +286,11 @@ def _media_columns(clip: Clip) -> dict[str, Any]:
 
 
 @contextmanager
-def _ends_when_hung(allowed_s: float) -> Iterator[None]:
+def _ends_when_hung(allowed_s: float | None) -> Iterator[None]:
     """Ends this process where the block takes longer: no exception can reach a thread inside a kernel."""
+    if allowed_s is None:
+        yield
+        return
     timer = threading.Timer(allowed_s, os._exit, (HUNG,))
     timer.daemon = True
     timer.start()

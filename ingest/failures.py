@@ -31,6 +31,9 @@ class MediaRefused(BadInput):
         super().__init__(message)
         self.stage, self.reason = stage, reason
 
+    def __reduce__(self) -> tuple[type[MediaRefused], tuple[str, str, str]]:
+        return type(self), (self.stage, self.reason, str(self))
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeFailure:

@@ -14,7 +14,7 @@ SAME_FRAME: Final = 16
 """Of 64 bits: two frames that differ in no more are one picture; of different ones, 1 in 200 does not."""
 SHIFT_S: Final = 1.0
 """Sounds are shifted by this much, and by the difference of their lengths, when they are compared."""
-TRIED: Final = 64
+TRIED: Final = 32
 """Marks on which every shift is tried."""
 FEWEST: Final = 8
 """Marks that have to be compared."""

@@ -25,6 +25,7 @@ from ingest.decode import SAMPLINGS, DecodeSettings
 from ingest.decoder_child import ChildLimits
 from ingest.describe import Describer, Event, Opened, Outcome
 from ingest.descriptors import commit_refusals, commit_refused_names, commit_shard, descriptors_table
+from ingest.devices import choose_device
 from ingest.encoders.signal import SignalEncoder
 from ingest.increment import Plan, plan_increment
 from ingest.journal import Journal, open_journal
@@ -227,6 +228,15 @@ class Recruit:
     device: str
 
     def __call__(self) -> Describer:
-        encoder = SignalEncoder(threads=1).start()
         how = self.settings
-        return Describer(encoder, how.decode, self.access, how.limits, how.media, extras=how.extras)
+        chosen = choose_device(self.device)
+        engine = chosen.name if chosen.decoder == "nvdec" else None
+        return Describer(
+            SignalEncoder(chosen.name, threads=1).start(),
+            how.decode,
+            self.access,
+            how.limits,
+            how.media,
+            extras=how.extras,
+            engine=engine,
+        )

@@ -129,9 +129,9 @@ class _Worker:
     def drop(self, number: int) -> None:
         self._describer.drop(number)
 
-    def describe(self, opened: list[Opened]) -> tuple[list[Outcome], Children]:
+    def describe(self, opened: list[Opened], isolated: bool) -> tuple[list[Outcome], Children]:
         try:
-            outcomes = self._describer.describe([one.number for one in opened])
+            outcomes = self._describer.describe([one.number for one in opened], isolated=isolated)
         except Exception as error:  # as above
             outcomes = [_failed(one.number, one.content_hash, "embed", error) for one in opened]
         return outcomes, self._describer.children
@@ -268,14 +268,14 @@ class Pool:
                 self._describe(lane, alone=alone)
 
     def _describe(self, lane: _Lane, *, alone: bool) -> None:
-        """The next batch; a content that was in hand when a worker died goes by itself."""
+        """The next batch; a content that was in hand when a worker died goes by itself, and isolated."""
         fresh = list(takewhile(lambda task: not self._deaths[task.number], lane.opened[: self._batch]))
         some = fresh or lane.opened[:1]
         lane.opened = lane.opened[len(some) :]
         opened = [self._opened[task.number] for task in some]
         for one in opened:
             self._journal.begin(one.content_hash, alone=alone)
-        call = lane.actor.describe.options(concurrency_group=DESCRIBE).remote(opened)
+        call = lane.actor.describe.options(concurrency_group=DESCRIBE).remote(opened, not fresh)
         lane.calls[call] = some
         lane.describing.append(call)
 

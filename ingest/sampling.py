@@ -88,7 +88,7 @@ def share_out(lengths: Float64s, total: int) -> Places:
 
     Example:
         >>> share_out(np.array([8.0, 1.0, 3.0]), 6).tolist()
-        [4, 1, 1]
+        [3, 1, 2]
     """
     shares = np.ones(len(lengths), np.int64)
     for _ in range(total - len(lengths)):

@@ -156,7 +156,8 @@ def _middles(instants_s: Float64s, span: float) -> Float64s:
     """Instants of frames with half a span to both sides, a twelfth apart; of frames, for times may lie."""
     inside = (instants_s >= instants_s[0] + span / 2) & (instants_s <= instants_s[-1] - span / 2)
     middles = instants_s[inside]
-    return middles[np.diff(np.floor(middles * 12 / span), prepend=-np.inf) > 0]
+    apart: Float64s = middles[np.diff(np.floor(middles * 12 / span), prepend=-np.inf) > 0]
+    return apart
 
 
 def _only_fades(minis: Miniatures, start_s: float, end_s: float, of_s: float) -> bool:

@@ -21,6 +21,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import numpy as np
 import ray
+import torch
 from PIL import Image
 
 FRAMES: Final = 16
@@ -66,8 +67,6 @@ def describe_group(group: dict[str, Array]) -> dict[str, Any]:
 
 def describe(frames: Array, index: Array) -> Any:
     """Descriptor of the picture by the encoder that ingest uses, float32, (D,)."""
-    import torch
-
     from ingest.encoders.signal import SignalEncoder
 
     torch.set_num_threads(1)
@@ -81,6 +80,7 @@ def dataset(paths: list[str], variant: str, clip_frames: int) -> Any:
     how: dict[str, Any] = {"include_paths": True, "override_num_blocks": len(paths)}
     told: dict[str, Any] = {"fn_kwargs": {"clip_frames": clip_frames}, "batch_size": None}
     # Plain functions, for Ray fuses them with the read: no frame is copied to another process.
+    # They name torch, so that a worker loads it with them: decord, loaded by the read, breaks a later torch.
     if variant == "thinned":
         return ray.data.read_videos(paths, fps=1, resize=(SIDE, SIDE), **how).map_batches(
             describe_thinned, **told

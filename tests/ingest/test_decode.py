@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from features.errors import BadInput
 from ingest import pyav_rung
 from ingest.decode import SAMPLINGS, Clip, DecodeSettings
 from ingest.encoders.sound import RATE_HZ, _to_one_rate
@@ -372,3 +374,12 @@ def test_sound_keeps_a_known_sweep_to_60_db_at_the_rate_of_the_encoder(
     inner = slice(200, min(len(heard), len(expected)) - 200)
     noise = heard[inner] - expected[inner]
     assert 10 * np.log10(np.mean(expected[inner] ** 2) / np.mean(noise**2)) > 60
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sampling": "random"}, {"rungs": ()}, {"rungs": ("vlc",)}, {"frames": -1}, {"max_audio_s": 0.0}],
+)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        DecodeSettings(**wrong)

@@ -143,7 +143,7 @@ def test_a_child_that_spins_for_ever_is_ended_at_its_deadline(make_clip: ClipMak
         failure = child.decode(make_clip(), DecodeSettings(rungs=("pyav",)))
         assert isinstance(failure, DecodeFailure)
         assert (failure.reason, failure.retryable, child.timeouts, child.pid) == ("timeout", True, 1, None)
-        assert child.last_cpu_s > 0.3, "it worked hard for nothing"
+        assert child.last_cpu_s > 0.02, "it worked for nothing"
 
 
 def test_a_child_counts_what_befell_it(make_clip: ClipMaker) -> None:

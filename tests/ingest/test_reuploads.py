@@ -63,13 +63,13 @@ WAYS = {
 
 
 def copy(source: Path, target: Path, way: Way) -> bool:
-    """Writes a copy of a media file; False, and nothing, where it has no track that this way keeps."""
+    """Writes a copy of a media file; False, and nothing, where this way keeps nothing of it."""
     found = probe(source, Limits())
     seen, heard = found.has_video and way.video is not None, found.has_audio and way.audio is not None
-    if not seen and not heard:
-        return False
     pictures = _pictures(source, way, found.rotation) if seen else iter(())
     first = next(pictures, None)
+    if first is None and not heard:
+        return False
     with av.open(str(target), "w") as made:
         if first is not None:
             video = made.add_stream(way.video, rate=30, options={**OPTIONS[way.video], "crf": str(way.crf)})
