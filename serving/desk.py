@@ -28,6 +28,8 @@ Rows = npt.NDArray[np.int32]
 ALWAYS: Final = 1 << 62
 """Stands for "no end", ms."""
 
+IS_REMOTE: Final = pl.col("uri").str.contains("://", literal=True) & ~pl.col("uri").str.starts_with("file://")
+
 MOST_POPULAR: Final = 1000
 """Length of the popularity list that the lower rungs serve from."""
 
@@ -124,7 +126,8 @@ def build_shelf(catalogue: pl.DataFrame, videos: VideoTable) -> Shelf:
         since=pl.col("available_from").dt.epoch("ms").fill_null(0),
         until=pl.col("available_until").dt.epoch("ms").fill_null(ALWAYS),
         age=pl.col("min_age").fill_null(0),
-        uri=pl.when(pl.col("content_hash").is_not_null()).then(pl.col("uri")),
+        # A file at a URL is not passed on: the API has neither its credentials nor its bandwidth.
+        uri=pl.when(pl.col("content_hash").is_not_null(), ~IS_REMOTE).then(pl.col("uri")),
     )
     limited = rows.with_row_index("row").filter(pl.col("regions").is_not_null()).select("row", "regions")
     return Shelf(

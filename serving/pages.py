@@ -65,6 +65,16 @@ async def studio_file(name: str) -> FileResponse:
     return _static(name)
 
 
+@router.get("/thumbnails/{video_key}.preview.webp")
+async def preview(request: Request, video_key: Key) -> Response:
+    """A few seconds of a video, moving; its thumbnail where nothing moves."""
+    live = _live(request)
+    path = live.workspace.preview(video_key)
+    if await live.pages.run(path.is_file):
+        return FileResponse(path, media_type="image/webp", headers={"Cache-Control": "public, max-age=3600"})
+    return await thumbnail(request, video_key)
+
+
 @router.get("/thumbnails/{video_key}.webp")
 async def thumbnail(request: Request, video_key: Key) -> Response:
     """A video's thumbnail; a drawn placeholder where it has none."""

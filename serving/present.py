@@ -25,6 +25,7 @@ class Video(BaseModel):
     tags: list[str]
     modalities: list[str]
     thumbnail: str
+    preview: str
     media: str | None
 
 
@@ -64,6 +65,7 @@ class VideoFields(TypedDict):
     tags: list[str]
     modalities: list[str]
     thumbnail: str
+    preview: str
     media: str | None
 
 
@@ -81,6 +83,7 @@ def present_video(desk: Desk, row: int) -> VideoFields:
         "tags": list(videos.tags[row]),
         "modalities": [name for bit, name in ((1, "visual"), (2, "audio"), (4, "text")) if mask & bit],
         "thumbnail": f"/thumbnails/{key}.webp",
+        "preview": f"/thumbnails/{key}.preview.webp",
         "media": f"/media/{key}" if desk.shelf.uris[row] else None,
     }
 

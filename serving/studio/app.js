@@ -2,6 +2,7 @@
 
 const SLOTS = 12;
 const HISTORY = 12;
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const at = (id) => document.getElementById(id);
 const state = { user: "", slate: [], view: "slate", turn: 0, users: [], watching: null };
 
@@ -141,12 +142,18 @@ function draw(items, { ranked, before }) {
   if (before.length) glide(cards, places);
 }
 
+function moveOnHover(card, picture, item) {
+  card.addEventListener("mouseenter", () => { picture.src = item.preview; });
+  card.addEventListener("mouseleave", () => { picture.src = item.thumbnail; });
+}
+
 function card(item, place, ranked, before) {
   const made = at("card").content.firstElementChild.cloneNode(true);
   const find = (selector) => made.querySelector(selector);
   const name = item.title || item.video_id;
   made.dataset.id = item.video_id;
   find("img").src = item.thumbnail;
+  if (!STILL.matches) moveOnHover(made, find("img"), item);
   find("h3").textContent = find("h3").title = name;
   find(".why").textContent = ranked ? capital(item.reasons.join(" · ")) : matched(item);
   find(".detail").textContent = detail(item, ranked);

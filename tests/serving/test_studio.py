@@ -107,3 +107,15 @@ def test_the_api_page_describes_every_endpoint(page):
         "/readyz",
     ):
         assert path in shown
+
+
+def test_a_card_moves_under_the_pointer_and_rests_when_it_leaves(page):
+    page.goto("/?user=u10")
+    page.wait_for_selector(".card")
+    picture = page.locator(".card img").first
+    still = picture.get_attribute("src")
+    page.locator(".card").first.hover()
+    assert picture.get_attribute("src") == still.replace(".webp", ".preview.webp")
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.locator(".card").nth(5).hover()
+    assert picture.get_attribute("src") == still
