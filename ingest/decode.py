@@ -46,7 +46,7 @@ class DecodeSettings:
     sampling: str = "exact"
     """One of SAMPLINGS: frames at the midpoints, the key frames nearest to them, or at least one a shot."""
     rungs: tuple[str, ...] = RUNGS
-    """Decoders to try, in order."""
+    """Decoders to try, in order for exact frames; see `ladder`."""
 
     def __post_init__(self) -> None:
         if self.sampling not in SAMPLINGS:
@@ -206,5 +206,11 @@ def _sampler(media: Media, index: Index, settings: DecodeSettings) -> tuple[Samp
 
 
 def ladder(settings: DecodeSettings) -> tuple[str, ...]:
-    """The rungs in the order in which they are asked: for a key frame decord takes twice as long as PyAV."""
-    return tuple(reversed(settings.rungs)) if settings.sampling == "keyframe" else settings.rungs
+    """The rungs in the order in which they are asked.
+
+    Only for exact frames decord may come first. For a key frame it takes twice as long as PyAV, and for one
+    frame of each of many shots several times the memory.
+    """
+    if settings.sampling == "exact":
+        return settings.rungs
+    return tuple(sorted(settings.rungs, key=lambda rung: rung != "pyav"))

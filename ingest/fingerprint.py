@@ -1,7 +1,7 @@
 """What stays of a clip's picture and sound when it is encoded anew, scaled, cropped a little or made louder.
 
-A few bytes for each frame and each eighth of a second, compared bit by bit (`ingest.duplicates`). NumPy only,
-so that it runs wherever a clip is.
+A few bytes for each frame and each eighth of a second, compared bit by bit (`ingest.duplicates`). NumPy and
+SciPy only, so that it runs wherever a clip is.
 """
 
 from __future__ import annotations

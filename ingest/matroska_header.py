@@ -1,6 +1,6 @@
 """How a Matroska or WebM file is turned: the roll of its projection, which no decoder tells before a frame.
 
-Source: RFC 9559 (Matroska), section 5.1.4.1.28.41 and following, Projection; sizes of elements as in RFC 8794.
+Source: RFC 9559 (Matroska), section 5.1.4.1.28, Projection and its ProjectionPoseRoll; sizes as in RFC 8794.
 """
 
 from __future__ import annotations

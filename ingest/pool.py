@@ -120,14 +120,13 @@ class _Worker:
     def ready(self) -> bool:
         return True
 
-    def open(self, task: Task) -> Opened | NotDescribed:
+    def open(self, task: Task, unwanted: list[int]) -> Opened | NotDescribed:
+        for number in unwanted:
+            self._describer.drop(number)
         try:
             return self._describer.open(task)
         except Exception as error:  # the worker's outer edge: one video must not end the run
             return _failed(task.number, None, "list", error)
-
-    def drop(self, number: int) -> None:
-        self._describer.drop(number)
 
     def describe(self, opened: list[Opened], isolated: bool) -> tuple[list[Outcome], Children]:
         try:
@@ -163,6 +162,8 @@ class _Lane:
     is_ready: bool = False
     opened: list[Task] = field(default_factory=list)
     """Waiting for the describer."""
+    unwanted: list[int] = field(default_factory=list)
+    """Opened, and not to be described: the next call says so."""
     describing: deque[Any] = field(default_factory=deque)
     """Calls to the describer, oldest first."""
     children: Children = field(default_factory=Children)
@@ -261,11 +262,14 @@ class Pool:
         for _ in range(most):
             for lane in ready:
                 if waiting and len(lane.tasks()) < most:
-                    task = waiting.popleft()
-                    lane.calls[lane.actor.open.options(concurrency_group=OPEN).remote(task)] = [task]
+                    self._open(lane, waiting.popleft())
         for lane in ready:
             if lane.opened and len(lane.describing) < IN_FLIGHT:
                 self._describe(lane, alone=alone)
+
+    def _open(self, lane: _Lane, task: Task) -> None:
+        call = lane.actor.open.options(concurrency_group=OPEN).remote(task, lane.unwanted)
+        lane.calls[call], lane.unwanted = [task], []
 
     def _describe(self, lane: _Lane, *, alone: bool) -> None:
         """The next batch; a content that was in hand when a worker died goes by itself, and isolated."""
@@ -309,7 +313,7 @@ class Pool:
         if claim is Claim.DESCRIBE:
             lane.opened.append(task)
             return
-        lane.actor.drop.options(concurrency_group=OPEN).remote(task.number)
+        lane.unwanted.append(task.number)
         if claim is Claim.LATER:
             self._later.append(task)
         elif claim is Claim.LETHAL:

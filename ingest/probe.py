@@ -18,6 +18,7 @@ from typing import Any, Final
 import av
 
 from ingest.failures import MediaRefused
+from ingest.matroska_header import read_roll
 from ingest.movie_header import read_movie_header
 
 FOLLOWS_LINKS: Final = frozenset(
@@ -62,7 +63,7 @@ class Probe:
     sample_aspect: float
     """Width of a stored pixel over its height; 1.0 is square, also where unknown or without picture."""
     rotation: int
-    """Clockwise turn before display, degrees: 0, 90, 180 or 270; containers other than MP4 and MOV: 0."""
+    """Clockwise turn before display, degrees: 0, 90, 180 or 270; 0 where not MP4, MOV or Matroska."""
     video_s: float
     """Length of the picture, s; that of the container where unknown, 0 without picture."""
     frame_rate: float
@@ -214,7 +215,8 @@ def _check_file(path: Path, limits: Limits) -> None:
 def _describe(container: Any, path: Path) -> Probe:
     video, audio = best_stream(container, "video"), best_stream(container, "audio")
     header = read_movie_header(path)
-    width, height = _display_size(video, header.rotation) if video else (0, 0)
+    rotation = header.rotation or read_roll(path)
+    width, height = _display_size(video, rotation) if video else (0, 0)
     best = video or audio
     return Probe(
         container=container.format.name,
@@ -225,7 +227,7 @@ def _describe(container: Any, path: Path) -> Probe:
         width=width,
         height=height,
         sample_aspect=_sample_aspect(video),
-        rotation=header.rotation,
+        rotation=rotation,
         video_s=_track_s(container, video),
         frame_rate=float(video.average_rate or 0) if video else 0.0,
         trimmed=header.trimmed,

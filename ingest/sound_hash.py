@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.fft import rfft  # type: ignore[import-untyped]  # half the time of NumPy's in single precision
 
 from ingest.decode import Samples
 
@@ -52,7 +53,7 @@ def hash_sound(audio: Samples, rate_hz: int) -> Marks:
         return none
     with np.errstate(over="ignore", invalid="ignore"):  # absurd floats, which a file may hold, are met below
         slow, rate = _slower(audio, rate_hz)
-    window = round(WINDOW_S * rate / 32) * 32  # a length that is transformed fast
+    window = _fast_length(WINDOW_S * rate)
     count = int((len(slow) - window) / (HOP_S * rate)) + 1
     if len(slow) < window or count <= MIN_MARKS or not np.abs(slow).max() < ABSURD:
         return none
@@ -63,6 +64,14 @@ def hash_sound(audio: Samples, rate_hz: int) -> Marks:
     marks = np.packbits(slopes[LAG:] > slopes[:-LAG], axis=1, bitorder="little").view("<u4").ravel()
     marks = np.where(loud[LAG:] & loud[:-LAG], marks, np.uint32(0))
     return marks if len(np.unique(marks)) > MIN_MARKS else none
+
+
+@lru_cache(maxsize=32)
+def _fast_length(longest: float) -> int:
+    """The largest product of twos, threes and fives up to a length: others are slow to transform."""
+    twos, threes, fives = np.ogrid[:16, :8, :4]
+    lengths = 2**twos * 3**threes * 5**fives
+    return int(lengths[lengths <= longest].max())
 
 
 def _slower(audio: Samples, rate_hz: int) -> tuple[Samples, float]:
@@ -101,7 +110,7 @@ def _levels(windows: Samples, starts: Int64s, bin_hz: float) -> tuple[Floats, Fl
     for first in range(0, len(starts), TOGETHER):
         at = slice(first, first + TOGETHER)
         parts = windows[starts[at]] * _hann(window)
-        spectrum = np.fft.rfft(parts, axis=1)[:, :highest]
+        spectrum = rfft(parts, axis=1)[:, :highest]
         squares = np.square(spectrum.real) + np.square(spectrum.imag)
         levels[at] = np.log10(squares @ _bands(highest, bin_hz) + 1e-10)
         power[at] = np.vecdot(parts, parts) / window

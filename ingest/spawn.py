@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -19,7 +20,7 @@ from ingest import wire
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 CHUNK: Final = 1 << 20
-"""Size of the pipes and of one read, bytes: a clip is some 15 MB, and every switch of sides costs."""
+"""Size of the pipe for answers and of one read, bytes: a clip is 15 MB, and every switch of sides costs."""
 LAST_WORDS_S: Final = 5.0
 """How long a child that has closed its pipe may take to end."""
 
@@ -117,8 +118,10 @@ def spawn(command: list[str]) -> Child:
         env=environment,
         cwd="/",
         start_new_session=True,
-        pipesize=CHUNK,
     )
+    assert process.stdout is not None
+    with contextlib.suppress(OSError):  # a user with many children may hold no more
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, CHUNK)
     return Child(process, log)
 
 

@@ -24,6 +24,7 @@ from ingest.decode import SAMPLINGS, Clip, DecodeSettings
 from ingest.encoders.sound import RATE_HZ, _to_one_rate
 from ingest.failures import DecodeFailure, MediaRefused
 from ingest.isolation import DecoderChild
+from ingest.matroska_header import read_roll
 from ingest.movie_header import read_movie_header
 from ingest.pictures import Float64s, Frames, Pictures, Size, decode_size, midpoints, pick_poster, squeeze
 from ingest.probe import Limits, opened, probe
@@ -118,12 +119,13 @@ def test_a_turned_video_is_upright_and_keeps_its_proportions(shared_data: Path, 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("rung", ["decord", "pyav"])
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_frames_are_upright_in_every_mode(
-    tmp_path: Path, child: DecoderChild, rung: str, turn: int, sampling: str
+    tmp_path: Path, child: DecoderChild, rung: str, turn: int, sampling: str, suffix: str
 ) -> None:
     upright = np.zeros((64, 96, 3), np.uint8)
     upright[:32, :48], upright[:32, 48:], upright[32:, :48] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    path = write_turned(tmp_path / "turned.mp4", np.rot90(upright, turn // 90), turn)
+    path = write_turned(tmp_path / f"turned.{suffix}", np.rot90(upright, turn // 90), turn)
     clip = decode(child, path, frames=3, rungs=(rung,), sampling=sampling)
     assert (clip.rung, clip.found.rotation) == (rung, turn)
     assert (clip.found.width, clip.found.height) == (96, 64)
@@ -383,3 +385,11 @@ def test_sound_keeps_a_known_sweep_to_60_db_at_the_rate_of_the_encoder(
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         DecodeSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x76\x70\x76\x75\x84", b"", b"\x76\x70"]
+)
+def test_a_matroska_header_that_ends_early_is_upright(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.mkv").write_bytes(content)
+    assert read_roll(tmp_path / "a.mkv") == 0
