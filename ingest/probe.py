@@ -223,7 +223,7 @@ def _describe(container: Any, path: Path) -> Probe:
         duration_s=_duration(container, best),
         has_video=video is not None,
         has_audio=audio is not None,
-        codec=best.codec_context.name if best else "",
+        codec=best.codec.canonical_name if best else "",
         width=width,
         height=height,
         sample_aspect=_sample_aspect(video),

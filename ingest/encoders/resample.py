@@ -1,7 +1,7 @@
 """A sound at another rate: windowed-sinc interpolation as a few small matrix products. In torch.
 
 Source: J. O. Smith, Digital Audio Resampling Home Page, "Theory of Ideal Bandlimited Interpolation", with a
-Hann window over six zero crossings. The same filter is torchaudio's default, which keeps one kernel a phase,
+Hann window over 32 zero crossings. torchaudio's filter of that width is the same, but keeps one kernel a phase,
 each as long as the input's period: 3 GB for 44,099 Hz. Here a group of outputs weighs only what it hears.
 """
 
@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-ZERO_CROSSINGS = 6
+ZERO_CROSSINGS = 32
+"""A sweep to 7 kHz keeps 79 dB at 16 kHz; six crossings, at two thirds of the cost, leave it 29."""
 ROLLOFF = 0.99
 """Share of the lower Nyquist frequency that passes."""
 GROUP = 16

@@ -24,7 +24,7 @@ import torchaudio.functional as audio_f
 from features.contracts import Floats
 from ingest.encoders.resample import resampler
 
-SOUND_VERSION = "sound-1"
+SOUND_VERSION = "sound-2"
 RATE_HZ = 16_000
 FFT, HOP, MELS, BANDS = 1024, 160, 64, 32
 FLOOR_DB = 80.0

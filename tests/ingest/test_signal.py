@@ -286,7 +286,7 @@ def test_resampling_agrees_with_torchaudio(rate: int) -> None:
     rows[:, change.reach : change.reach + len(sound)] = torch.from_numpy(sound)
     ours = change.apply(rows)[1, : change.length(len(sound))]
     # In double precision: in single, torchaudio rounds the phases, which costs it 2e-6.
-    theirs = Resample(rate, RATE, dtype=torch.float64)(torch.from_numpy(sound).double())
+    theirs = Resample(rate, RATE, lowpass_filter_width=32, dtype=torch.float64)(torch.from_numpy(sound).double())
     assert ours.shape == theirs.shape
     torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-6)
 
@@ -294,5 +294,5 @@ def test_resampling_agrees_with_torchaudio(rate: int) -> None:
 def test_weights_for_any_ratio_stay_small() -> None:
     for rate in (81, 15_999, 16_001, 44_099, 191_999, 767_999):
         change = resampler(Fraction(rate, RATE), torch.device("cpu"))
-        assert sum(weights.numel() for _, _, weights in change.groups) < 1_000_000
+        assert sum(weights.numel() for _, _, weights in change.groups) < 4_000_000
         assert change.block / change.stride == pytest.approx(RATE / rate, rel=1e-3)
