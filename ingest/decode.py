@@ -1,4 +1,4 @@
-"""Frames at uniform midpoints and sound at its native rate: decord first, then PyAV.
+"""Frames at uniform midpoints and sound at its native rate: PyAV first, then decord.
 
 Runs in the decoder child (`ingest.isolation`), which never imports torch. Both rungs are asked for the frames
 that a player shows at the same instants; PyAV also reads past damaged packets and honours edit lists.
@@ -24,7 +24,7 @@ from ingest.scan import Index, scan
 from ingest.shots import find_cuts
 from ingest.sound_track import read_sound
 
-RUNGS: Final = ("decord", "pyav")
+RUNGS: Final = ("pyav", "decord")
 SAMPLINGS: Final = ("exact", "keyframe", "shots")
 
 Frames = npt.NDArray[np.uint8]
@@ -208,8 +208,8 @@ def _sampler(media: Media, index: Index, settings: DecodeSettings) -> tuple[Samp
 def ladder(settings: DecodeSettings) -> tuple[str, ...]:
     """The rungs in the order in which they are asked.
 
-    Only for exact frames decord may come first. For a key frame it takes twice as long as PyAV, and for one
-    frame of each of many shots several times the memory.
+    Only for exact frames may decord come first, where the settings say so. For a key frame it takes twice as
+    long as PyAV, and for one frame of each of many shots several times the memory.
     """
     if settings.sampling == "exact":
         return settings.rungs

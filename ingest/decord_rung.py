@@ -1,4 +1,4 @@
-"""First rung: decord, scaled in the decoder, on one thread, at sorted indices chosen by timestamp."""
+"""Second rung: decord, scaled in the decoder, on one thread, at sorted indices chosen by timestamp."""
 
 from __future__ import annotations
 

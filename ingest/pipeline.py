@@ -21,7 +21,7 @@ from features.workspace import Workspace
 from ingest.claims import Claims
 from ingest.commit import commit_embeddings
 from ingest.counts import IngestCounts, Tally
-from ingest.decode import SAMPLINGS, DecodeSettings
+from ingest.decode import RUNGS, SAMPLINGS, DecodeSettings
 from ingest.decoder_child import ChildLimits
 from ingest.describe import Describer, Event, Opened, Outcome
 from ingest.descriptors import commit_refusals, commit_refused_names, commit_shard, descriptors_table
@@ -60,6 +60,8 @@ class IngestSettings:
     """How they are chosen: `exact` midpoints, `keyframe` (cheaper), `shots` (at least one a shot)."""
     max_audio_s: float = 60.0
     """Longest stretch of sound taken, s."""
+    rungs: tuple[str, ...] = RUNGS
+    """Decoders to try, in order."""
     extras: bool = True
     """Also quality columns, fingerprints for near-duplicates, thumbnails and previews."""
     device: str = "auto"
@@ -87,7 +89,12 @@ class IngestSettings:
 
     @property
     def decode(self) -> DecodeSettings:
-        return DecodeSettings(frames=self.frames, max_audio_s=self.max_audio_s, sampling=self.sampling)
+        return DecodeSettings(
+            frames=self.frames,
+            max_audio_s=self.max_audio_s,
+            sampling=self.sampling,
+            rungs=tuple(self.rungs),
+        )
 
     def __post_init__(self) -> None:
         for name in ("frames", "workers", "shard_size"):

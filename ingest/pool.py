@@ -289,8 +289,23 @@ class Pool:
         except ray.exceptions.RayTaskError:
             raise
         except ray.exceptions.RayError as death:
+            yield from self._harvest(lane, waiting, alone=alone)
             yield from self._bury(lane, waiting, _how(death))
             return
+        yield from self._take(lane, call, answer, waiting, alone=alone)
+
+    def _harvest(self, lane: _Lane, waiting: deque[Task], *, alone: bool) -> Iterator[Event]:
+        """What a dead worker had answered before: the first call without an answer is the one it died of."""
+        for call in list(lane.calls):
+            try:
+                answer = ray.get(call, timeout=CLOSE_S)
+            except ray.exceptions.RayError:
+                continue
+            yield from self._take(lane, call, answer, waiting, alone=alone)
+
+    def _take(
+        self, lane: _Lane, call: Any, answer: Any, waiting: deque[Task], *, alone: bool
+    ) -> Iterator[Event]:
         tasks = lane.calls.pop(call)
         if not lane.is_ready:
             lane.is_ready, self._failed_starts = True, 0

@@ -1,4 +1,4 @@
-"""Second rung: PyAV, packet by packet, so that damage costs frames and not the file.
+"""First rung: PyAV, packet by packet, so that damage costs frames and not the file.
 
 Only what the wanted frames need is decoded: from the key frame before each, without the frames to which no
 other refers. Where that does not give every wanted frame, the file is damaged or its times are not to be

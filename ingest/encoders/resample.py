@@ -1,8 +1,8 @@
 """A sound at another rate: windowed-sinc interpolation as a few small matrix products. In torch.
 
 Source: J. O. Smith, Digital Audio Resampling Home Page, "Theory of Ideal Bandlimited Interpolation", with a
-Hann window over 32 zero crossings. torchaudio's filter of that width is the same, but keeps one kernel a phase,
-each as long as the input's period: 3 GB for 44,099 Hz. Here a group of outputs weighs only what it hears.
+Hann window over 32 zero crossings. torchaudio's filter of that width is the same, but it keeps one kernel a
+phase, each as long as the input's period: 3 GB for 44,099 Hz. Here a group of outputs weighs what it hears.
 """
 
 from __future__ import annotations

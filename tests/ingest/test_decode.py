@@ -335,7 +335,7 @@ def test_words_are_no_media(tmp_path: Path) -> None:
 def test_decoding_never_imports_torch(make_clip: ClipMaker) -> None:
     code = (
         "import sys, pathlib; from ingest.decode import decode_clip, DecodeSettings;"
-        "decode_clip(pathlib.Path(sys.argv[1]), DecodeSettings());"
+        "decode_clip(pathlib.Path(sys.argv[1]), DecodeSettings(rungs=('decord',)));"
         "assert 'decord' in sys.modules and 'torch' not in sys.modules;"
         "maps = open('/proc/self/maps').read(); assert '/nvidia/' not in maps, 'CUDA was preloaded'"
     )

@@ -60,7 +60,7 @@ def test_every_file_is_embedded_or_in_quarantine_and_a_second_run_decodes_nothin
     check_sums(first)
     assert (first.listed, first.embedded, first.quarantined, first.decoded) == (7, 4, 3, 5)
     assert first.reasons == {"corrupt": 2, "empty": 1}
-    assert first.rungs == {"decord": 3}
+    assert first.rungs == {"pyav": 3}
     table = embeddings(workspace, first)
     assert table["video_id"].to_list() == ["again.mp4", "grey.mp4", "mute.mp4", "sub/fast.mp4"]
     assert table["audio"].is_null().to_list() == [True, False, True, False]

@@ -48,9 +48,9 @@ def test_a_child_that_crashes_costs_a_retry_and_nothing_else(make_clip: ClipMake
         clip = child.decode(make_clip(), DecodeSettings())
         killer.join()
         assert isinstance(clip, Clip)
-        assert clip.rung == "pyav", "the first rung is not tried again"
+        assert clip.rung == "decord", "the first rung is not tried again"
         assert child.started == 2
-        assert child.decode(make_clip("next.mp4"), DecodeSettings()).rung == "decord"
+        assert child.decode(make_clip("next.mp4"), DecodeSettings()).rung == "pyav"
 
 
 def test_a_crash_without_another_rung_names_its_signal(make_clip: ClipMaker) -> None:
@@ -168,7 +168,7 @@ def test_a_failure_names_the_decoder_that_was_asked_last(make_clip: ClipMaker) -
     with DecoderChild() as child:
         failure = child.decode(path, DecodeSettings())
         assert isinstance(failure, DecodeFailure)
-        assert (failure.stage, failure.reason, failure.rung) == ("decode", "corrupt", "pyav")
+        assert (failure.stage, failure.reason, failure.rung) == ("decode", "corrupt", "decord")
         assert child.decode(path.with_name("gone.mp4"), DecodeSettings()).rung is None
 
 

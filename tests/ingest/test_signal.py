@@ -286,7 +286,9 @@ def test_resampling_agrees_with_torchaudio(rate: int) -> None:
     rows[:, change.reach : change.reach + len(sound)] = torch.from_numpy(sound)
     ours = change.apply(rows)[1, : change.length(len(sound))]
     # In double precision: in single, torchaudio rounds the phases, which costs it 2e-6.
-    theirs = Resample(rate, RATE, lowpass_filter_width=32, dtype=torch.float64)(torch.from_numpy(sound).double())
+    theirs = Resample(rate, RATE, lowpass_filter_width=32, dtype=torch.float64)(
+        torch.from_numpy(sound).double()
+    )
     assert ours.shape == theirs.shape
     torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-6)
 
