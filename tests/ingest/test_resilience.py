@@ -51,8 +51,8 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def videos(tmp_path: Path, make_clip: ClipMaker) -> Path:
-    """Twelve small videos with sound, and a broken one."""
-    for i in range(12):
+    """Thirty small videos with sound, and a broken one."""
+    for i in range(30):
         make_clip(f"videos/{i:02d}.mp4", frames=20 + i, size=(96, 64 + 2 * i), tone_hz=300.0 + 40 * i)
     (tmp_path / "videos" / "broken.mp4").write_bytes(np.random.default_rng(7).bytes(5000))
     return tmp_path / "videos"
@@ -142,10 +142,10 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_next_run_ends_with_th
     root = tmp_path / "killed"
     words = ["ingest", str(videos), "--workspace", str(root), "--workers", "2", "--frames", "4"]
     command = [sys.executable, "-m", "infra.cli", *words]
-    for seconds in (0.0, 0.7):
-        kill_in_the_middle(command, root / "descriptors" / "ingest.journal", seconds)
+    for begun in (1, 12):
+        kill_in_the_middle(command, root / "descriptors" / "ingest.journal", begun)
     resumed = subprocess.run([*command, "--resume"], cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "listed 13 = embedded 12 + skipped 0 + quarantined 1" in resumed.stdout
+    assert "listed 31 = embedded 30 + skipped 0 + quarantined 1" in resumed.stdout
     check_same(open_workspace(root), expected)
 
 
@@ -168,16 +168,15 @@ def test_a_node_that_dies_in_the_middle_costs_no_video(videos: Path, tmp_path: P
         cluster.shutdown()
     assert killed
     check_sums(counts)
-    assert (counts.embedded, counts.reasons) == (12, {"corrupt": 1})
+    assert (counts.embedded, counts.reasons) == (30, {"corrupt": 1})
 
 
-def kill_in_the_middle(command: list[str], journal: Path, seconds: float) -> None:
-    """Starts a run and kills it so long after it began to describe; waits for the end of what it started."""
+def kill_in_the_middle(command: list[str], journal: Path, begun: int) -> None:
+    """Starts a run, kills it when it has begun so many contents, and waits for the end of what it started."""
     mark = uuid.uuid4().hex
     run = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "REELRANK_TEST_MARK": mark})
-    before = journal.stat().st_size if journal.exists() else 0
-    wait_until(lambda: run.poll() is not None or (journal.exists() and journal.stat().st_size > before))
-    time.sleep(seconds)
+    before = count_begun(journal)
+    wait_until(lambda: run.poll() is not None or count_begun(journal) >= before + begun)
     assert run.poll() is None, "it was still at work"
     ours = [
         pid for pid in processes_of(mark) if is_ours(pid)
@@ -186,6 +185,10 @@ def kill_in_the_middle(command: list[str], journal: Path, seconds: float) -> Non
     run.send_signal(signal.SIGKILL)
     run.wait()
     wait_until(lambda: not any(is_ours(pid) for pid in ours))
+
+
+def count_begun(journal: Path) -> int:
+    return sum(line[:1] in ("+", "!") for line in journal.read_text().splitlines()) if journal.exists() else 0
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
