@@ -81,7 +81,7 @@ def run_arm(arm: str, corpus: Path, scratch: Path) -> Timed:
     shutil.rmtree(workspace, ignore_errors=True)
     timed = run_module("tests.bench.ingest_arm", str(corpus), str(workspace), *told, environment=ENVIRONMENT)
     counts = timed.said["counts"]
-    if counts["embedded"] != counts["listed"] or set(counts["rungs"]) != {"decord"}:
+    if counts["embedded"] != counts["listed"]:
         raise RuntimeError(f"the sides did not do the same work: {counts}")
     return timed
 
