@@ -12,10 +12,11 @@ import pytest
 import ray
 
 from ingest.claims import Claims
+from ingest.crew import Crew, start_ray
 from ingest.describe import Children, Event, NotDescribed, Opened, Outcome, Task
 from ingest.failures import DecodeFailure
 from ingest.journal import open_journal
-from ingest.pool import Crew, NoWorkers, Pool, start_ray
+from ingest.pool import NoWorkers, Pool
 from ingest.source.stamps import Stamp
 
 
