@@ -34,6 +34,8 @@ IN_FLIGHT: Final = 2
 """Batches given to a lane at a time: one in hand and one opened, so that it is never idle."""
 MAX_DEATHS: Final = 2
 """Workers that one content may cost."""
+MAX_UNREAD: Final = 20
+"""Files in a row that a source may fail to give, each after several attempts."""
 MAX_FAILED_STARTS: Final = 3
 """Workers that may fail to start, one after the other."""
 START_S: Final = 180.0
@@ -41,6 +43,12 @@ START_S: Final = 180.0
 CLOSE_S: Final = 10.0
 """Longest wait for the workers to tidy up after the last video, s."""
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class SourceLost(RecError):
+    """The place where the files lie has stopped answering; nothing is wrong with the videos."""
+
+    retryable = True
 
 
 class NoWorkers(RecError):
@@ -85,7 +93,7 @@ class Pool:
         self._batch, self._gpus = crew.batch, crew.gpus
         self._opened: dict[int, Opened] = {}
         self._deaths: Counter[int] = Counter()
-        self._failed_starts = 0
+        self._failed_starts = self._unread = 0
         self._later: deque[Task] = deque()
         self._gone = Counter[str]()
         self._lanes = [self._open_lane() for _ in range(crew.lanes)]
@@ -125,6 +133,7 @@ class Pool:
 
         Raises:
             NoWorkers: none starts.
+            SourceLost: many files in a row could not be read, though they were there a moment ago.
         """
         yield from self._run(deque(tasks), alone=False)
         while self._later:
@@ -212,11 +221,23 @@ class Pool:
             for outcome in outcomes:
                 yield from self._settle(outcome, waiting)
         elif isinstance(answer, Opened):
+            self._unread = 0
             yield answer
             self._opened[answer.number] = answer
             yield from self._ask(lane, tasks[0], answer, waiting, alone=alone)
         else:
             yield from self._settle(answer, waiting)
+            self._check_source(answer.failure)
+
+    def _check_source(self, failure: DecodeFailure) -> None:
+        """Ends the run where the store or the disk is gone: to try every file would take hours."""
+        passing = failure.reason == "unreadable" and failure.attempts > 1
+        self._unread = self._unread + 1 if passing else 0
+        if self._unread >= MAX_UNREAD:
+            raise SourceLost(
+                f"{MAX_UNREAD} files in a row could not be read, the last because {failure.message}; "
+                "what was embedded stays, see to the source and run again"
+            )
 
     def _ask(
         self, lane: _Lane, task: Task, opened: Opened, waiting: deque[Task], *, alone: bool
