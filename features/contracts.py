@@ -115,12 +115,12 @@ MEDIA: Final = (
 """What the probe and the decoder found in a file."""
 
 QUALITY: Final = (
-    Column("black_share", pl.Float32(), False, "share of decoded frames with mean luma under 16/255, [0, 1]"),
+    Column("black_share", pl.Float32(), False, "share of frames with 98 % near-black pixels, [0, 1]"),
     Column("frozen_share", pl.Float32(), False, "share of neighbouring frames that are equal, [0, 1]"),
     Column("blurred_share", pl.Float32(), False, "share of decoded frames without sharp edges, [0, 1]"),
-    Column("silence_share", pl.Float32(), False, "share of 20 ms windows under -60 dBFS, [0, 1]"),
+    Column("silence_share", pl.Float32(), False, "share of 20 ms under -60 dBFS, without offset, [0, 1]"),
     Column("clipped_share", pl.Float32(), False, "share of samples at full scale, [0, 1]"),
-    Column("loudness_dbfs", pl.Float32(), False, "RMS level, dB of full scale"),
+    Column("loudness_dbfs", pl.Float32(), False, "RMS level without constant offset, dB of full scale"),
     Column("duration_mismatch_s", pl.Float32(), False, "sound longer than picture by, s; negative: shorter"),
     Column("shots", pl.Int32(), False, "shots found; null unless frames were chosen by shots"),
     Column("frames_wanted", pl.Int32(), False, "frames asked of the decoder"),
@@ -133,7 +133,7 @@ EMBEDDINGS: Final = (
     Column("visual", VECTOR, False, "unit vector; null where there is no picture"),
     Column("audio", VECTOR, False, "unit vector; null where there is no sound"),
     Column("text", VECTOR, False, "unit vector; null where there is no text"),
-    Column("rung", pl.String(), False, "which decoder answered: decord, pyav, nvdec or import"),
+    Column("rung", pl.String(), False, "which decoder answered: pyav, decord, nvdec or import"),
     *MEDIA,
     *QUALITY,
 )

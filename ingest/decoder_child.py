@@ -16,10 +16,10 @@ from typing import IO, Any, Final
 import av.logging
 
 from ingest import wire
-from ingest.decode import Clip, DecodeSettings, decode_clip
-from ingest.decord_rung import load_decord
 from ingest.failures import MediaRefused
-from ingest.probe import Limits, Probe
+from ingest.media.decode import Clip, DecodeSettings, decode_clip
+from ingest.media.decord_rung import load_decord
+from ingest.media.probe import Limits, Probe
 from ingest.sandbox import confine, limit_resources
 
 GRACE_S: Final = 5.0

@@ -21,13 +21,13 @@ from typing import Any, Final, Self
 
 from features.contracts import MEDIA, Floats
 from features.errors import BadInput
-from ingest.decode import Clip, DecodeSettings
 from ingest.decoder_child import ChildLimits, deadline_s
 from ingest.encoders.protocol import Encoder
 from ingest.failures import DecodeFailure
-from ingest.fingerprint import Fingerprint, fingerprint
 from ingest.isolation import DecoderChild
-from ingest.probe import Limits
+from ingest.likeness.fingerprint import Fingerprint, fingerprint
+from ingest.media.decode import Clip, DecodeSettings
+from ingest.media.probe import Limits
 from ingest.quality import quality_columns
 from ingest.read_clip import ClipReader, on_host
 from ingest.source.files import Fetched, fetch, still_the_same

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from features.errors import BadInput
-from ingest.nvdec_rung import load_torchcodec
+from ingest.media.nvdec_rung import load_torchcodec
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Device:
     name: Literal["cpu", "cuda"]
     """Torch device of the encoder. A worker sees only the GPU that it was given."""
     decoder: Literal["cpu", "nvdec"]
-    """nvdec: `ingest.nvdec_rung` gives frames on the device; cpu: the isolated rungs give all frames."""
+    """nvdec: `ingest.media.nvdec_rung` gives frames on the device; cpu: the isolated rungs do."""
     why: str
     """One sentence on the choice."""
 

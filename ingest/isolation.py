@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ingest import wire
-from ingest.decode import Clip, DecodeSettings, ladder
 from ingest.decoder_child import ChildLimits, deadline_s
 from ingest.failures import REASONS, DecodeFailure
-from ingest.probe import Limits, Probe
+from ingest.media.decode import Clip, DecodeSettings, ladder
+from ingest.media.probe import Limits, Probe
 from ingest.spawn import Child, EndedError, LateError, spawn
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from features.workspace import Workspace
 from ingest.claims import Claims
 from ingest.commit import commit_embeddings
 from ingest.counts import IngestCounts, Tally
-from ingest.decode import RUNGS, SAMPLINGS, DecodeSettings
+from ingest.crew import choose_crew, start_ray
 from ingest.decoder_child import ChildLimits
 from ingest.describe import Describer, Event, Opened, Outcome
 from ingest.descriptors import commit_refusals, commit_refused_names, commit_shard, descriptors_table
@@ -30,9 +30,10 @@ from ingest.encoders.signal import SignalEncoder
 from ingest.increment import Plan, plan_increment
 from ingest.journal import Journal, open_journal
 from ingest.known_files import commit_known_files
-from ingest.near_duplicates import commit_duplicates
-from ingest.pool import Pool, choose_crew, start_ray
-from ingest.probe import Limits
+from ingest.likeness.near_duplicates import commit_duplicates
+from ingest.media.decode import RUNGS, SAMPLINGS, DecodeSettings
+from ingest.media.probe import Limits
+from ingest.pool import Pool
 from ingest.source.listing import list_source
 from ingest.source.locations import Access, access_to
 

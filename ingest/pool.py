@@ -8,7 +8,6 @@ hand when an actor dies is to blame; a content that ends `MAX_DEATHS` of them is
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections import Counter, deque
@@ -20,9 +19,10 @@ from typing import Any, Final, Self
 
 import ray
 
-from features.errors import BadInput, RecError
+from features.errors import RecError
 from ingest.claims import Claim, Claims
-from ingest.describe import Children, Describer, Event, NotDescribed, Opened, Outcome, Task
+from ingest.crew import Crew, Worker
+from ingest.describe import Children, Event, NotDescribed, Opened, Outcome, Task
 from ingest.failures import DecodeFailure
 from ingest.journal import Journal
 
@@ -34,122 +34,27 @@ IN_FLIGHT: Final = 2
 """Batches given to a lane at a time: one in hand and one opened, so that it is never idle."""
 MAX_DEATHS: Final = 2
 """Workers that one content may cost."""
+MAX_UNREAD: Final = 20
+"""Files in a row that a source may fail to give, each after several attempts."""
 MAX_FAILED_STARTS: Final = 3
 """Workers that may fail to start, one after the other."""
 START_S: Final = 180.0
 """Longest wait for a first worker, s: a loaded machine imports slowly, a full cluster frees a processor."""
 CLOSE_S: Final = 10.0
 """Longest wait for the workers to tidy up after the last video, s."""
-GPU_BATCH: Final = 8
-"""Videos that a GPU describes at a time."""
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-OBJECT_STORE_BYTES: Final = 100 << 20
-"""Results are small; Ray would take 30 % of the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crew:
-    """Who works."""
+class SourceLost(RecError):
+    """The place where the files lie has stopped answering; nothing is wrong with the videos."""
 
-    lanes: int
-    """Actors, one processor each."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    batch: int = 1
-    """Contents described in one call."""
-    gpus: float = 0.0
-    """Of an actor."""
-
-
-def choose_crew(device: str, workers: int | None, tasks: int) -> Crew:
-    """One worker a processor, or one a GPU where there are some and they may be used.
-
-    Args:
-        device: `auto`, `cpu` or `cuda`.
-        workers: how many; None leaves it to the cluster.
-        tasks: there are no more workers than these, >= 1.
-
-    Raises:
-        BadInput: `cuda` is asked for and no node of the cluster has a GPU.
-    """
-    there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0)) if device != "cpu" else 0
-    if device == "cuda" and not gpus:
-        raise BadInput("device cuda: no node of the Ray cluster has a GPU; use `auto` or `cpu`")
-    lanes = min(workers or gpus or int(there.get("CPU", 1)), tasks)
-    return Crew(lanes, "cuda", GPU_BATCH, min(1.0, gpus / lanes)) if gpus else Crew(lanes)
+    retryable = True
 
 
 class NoWorkers(RecError):
     """Ray gave no worker that starts; nothing is wrong with the videos."""
 
     retryable = True
-
-
-def start_ray(address: str | None, cpus: int | None) -> None:
-    """Joins the cluster at an address, or starts a small one on this machine; nothing where one is running.
-
-    Args:
-        address: of a cluster (`ray://host:port`, `host:port` or `auto`); None for this machine.
-        cpus: processors that Ray may use on this machine; None for all. Ignored with an address.
-
-    Raises:
-        BadInput: no cluster answers at the address.
-    """
-    if ray.is_initialized():
-        return
-    # Read by Ray at its start: it would phone home, and warn of a change that does not concern us.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        ray.init(include_dashboard=False, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-        return
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BadInput(f"no Ray cluster answers at {address}; start one or leave the address out") from error
-
-
-class _Worker:
-    """What a Ray actor holds. Opens in one thread and describes in another."""
-
-    def __init__(self, describer: Any) -> None:
-        self._describer: Describer = describer()
-
-    def ready(self) -> bool:
-        return True
-
-    def open(self, task: Task, unwanted: list[int]) -> Opened | NotDescribed:
-        for number in unwanted:
-            self._describer.drop(number)
-        try:
-            return self._describer.open(task)
-        except Exception as error:  # the worker's outer edge: one video must not end the run
-            return _failed(task.number, None, "list", error)
-
-    def describe(self, opened: list[Opened], isolated: bool) -> tuple[list[Outcome], Children]:
-        try:
-            outcomes = self._describer.describe([one.number for one in opened], isolated=isolated)
-        except Exception as error:  # as above
-            outcomes = [_failed(one.number, one.content_hash, "embed", error) for one in opened]
-        return outcomes, self._describer.children
-
-    def close(self) -> None:
-        self._describer.__exit__(None, None, None)
-
-
-def _how(death: BaseException) -> str:
-    """One line: of a worker that failed to start, its own error; else what Ray says."""
-    lines = [line for line in COLOUR.sub("", str(death)).splitlines() if line.strip()]
-    started_badly = "creation task" in lines[0]
-    return (lines[-1] if started_badly else lines[0]).strip()[:300]
-
-
-def _failed(number: int, content: str | None, stage: str, error: Exception) -> NotDescribed:
-    log.error("worker failed number=%d", number, exc_info=error)
-    said = f"the worker failed: {type(error).__name__}: {error}"[:500]
-    return NotDescribed(number, content, DecodeFailure(stage, "crash", said), 0.0)
 
 
 @dataclass(slots=True)
@@ -188,7 +93,7 @@ class Pool:
         self._batch, self._gpus = crew.batch, crew.gpus
         self._opened: dict[int, Opened] = {}
         self._deaths: Counter[int] = Counter()
-        self._failed_starts = 0
+        self._failed_starts = self._unread = 0
         self._later: deque[Task] = deque()
         self._gone = Counter[str]()
         self._lanes = [self._open_lane() for _ in range(crew.lanes)]
@@ -228,6 +133,7 @@ class Pool:
 
         Raises:
             NoWorkers: none starts.
+            SourceLost: many files in a row could not be read, though they were there a moment ago.
         """
         yield from self._run(deque(tasks), alone=False)
         while self._later:
@@ -252,7 +158,7 @@ class Pool:
     def _open_lane(self) -> _Lane:
         how = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
         groups = {OPEN: 1, DESCRIBE: 1}
-        actor = ray.remote(concurrency_groups=groups, **how)(_Worker).remote(self._describer)
+        actor = ray.remote(concurrency_groups=groups, **how)(Worker).remote(self._describer)
         return _Lane(actor, {actor.ready.options(concurrency_group=DESCRIBE).remote(): []})
 
     def _give(self, waiting: deque[Task], *, alone: bool) -> None:
@@ -315,11 +221,23 @@ class Pool:
             for outcome in outcomes:
                 yield from self._settle(outcome, waiting)
         elif isinstance(answer, Opened):
+            self._unread = 0
             yield answer
             self._opened[answer.number] = answer
             yield from self._ask(lane, tasks[0], answer, waiting, alone=alone)
         else:
             yield from self._settle(answer, waiting)
+            self._check_source(answer.failure)
+
+    def _check_source(self, failure: DecodeFailure) -> None:
+        """Ends the run where the store or the disk is gone: to try every file would take hours."""
+        passing = failure.reason == "unreadable" and failure.attempts > 1
+        self._unread = self._unread + 1 if passing else 0
+        if self._unread >= MAX_UNREAD:
+            raise SourceLost(
+                f"{MAX_UNREAD} files in a row could not be read, the last because {failure.message}; "
+                "what was embedded stays, see to the source and run again"
+            )
 
     def _ask(
         self, lane: _Lane, task: Task, opened: Opened, waiting: deque[Task], *, alone: bool
@@ -368,3 +286,10 @@ class Pool:
         said = f"{why}; it is tried again with --retry-quarantined only"
         failure = DecodeFailure("embed", "lethal", said, attempts=MAX_DEATHS)
         return NotDescribed(task.number, self._opened[task.number].content_hash, failure, 0.0)
+
+
+def _how(death: BaseException) -> str:
+    """One line: of a worker that failed to start, its own error; else what Ray says."""
+    lines = [line for line in COLOUR.sub("", str(death)).splitlines() if line.strip()]
+    started_badly = "creation task" in lines[0]
+    return (lines[-1] if started_badly else lines[0]).strip()[:300]

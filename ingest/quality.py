@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ingest.decode import Clip, Frames, Samples
+from ingest.media.decode import Clip, Frames, Samples
 
 BLACK_LUMA: Final = 25
 """Of 255: a tenth of the range, so that black of broadcast range (16) and its noise count as black."""

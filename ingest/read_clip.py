@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ingest.decode import Clip, DecodeSettings
 from ingest.failures import DecodeFailure, MediaRefused
 from ingest.isolation import DecoderChild
+from ingest.media.decode import Clip, DecodeSettings
 
 
 class ClipReader:
@@ -51,7 +51,9 @@ class ClipReader:
         return outcome
 
     def _on_engine(self, path: Path, heard: Clip, engine: str) -> Clip | None:
-        from ingest.nvdec_rung import read_frames  # imports torch: a worker without a GPU does not pay for it
+        from ingest.media.nvdec_rung import (
+            read_frames,  # imports torch: a worker without a GPU does not pay for it
+        )
 
         try:
             seen = read_frames(path, heard.found, self._settings, engine)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ingest.decode import Clip, Frames
+from ingest.media.decode import Clip, Frames
 
 LONG_SIDE: Final = 320
 """Pixels."""

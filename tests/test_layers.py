@@ -17,6 +17,7 @@ ALLOWED = {
 
 RAY_ROOMS = (
     "infra/",
+    "ingest/crew.py",
     "ingest/pool.py",
     "features/pipeline.py",
     "ranker/pipeline.py",

@@ -3,6 +3,7 @@
 protocol   what an encoder is
 signal     the default encoder: no weights, no download
 sound      raw descriptor of a sound (torch, torchaudio)
+resample   a sound at another rate (torch)
 picture    raw descriptor of frames (torch)
 text       raw descriptor of words (NumPy only)
 projector  frozen statistics: raw descriptors to unit vectors (NumPy only)

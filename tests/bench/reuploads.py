@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 
 from ingest.failures import MediaRefused
-from ingest.fingerprint import Fingerprint
-from ingest.probe import Limits, probe
+from ingest.likeness.fingerprint import Fingerprint
+from ingest.media.probe import Limits, probe
 from tests.bench.record import commit, machine
 from tests.ingest.test_reuploads import HALF, WAYS, Way, copy, group, print_of
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.bench import ingest_tables
 from tests.bench.record import RESULTS, ROOT
 
 README = ROOT / "README.md"
@@ -45,7 +46,14 @@ def tiktok(result: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"demo_world": demo_world, "tiktok": tiktok}
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo_world": demo_world,
+    "tiktok": tiktok,
+    "ingest_bare": ingest_tables.bare,
+    "ingest_rivals": ingest_tables.rivals,
+    "ingest_memory": ingest_tables.memory,
+    "ingest_startup": ingest_tables.startup,
+}
 
 
 def with_tables(text: str, results: Path = RESULTS) -> str:

@@ -3,9 +3,9 @@
 Usage:
     python -m tests.gpu.check_gpu --device cuda [--out FILE.json] [--together 32] [--repeats 5] [FILES...]
 
-Without FILES it makes clips of its own. Every clip is decoded by the CPU ladder and by `ingest.nvdec_rung` on
-the device, and embedded on both. Exit code 0: all agree; 1: no such device, or something differs. It never
-skips.
+Without FILES it makes clips of its own. Every clip is decoded by the CPU ladder and, on the device, by
+`ingest.media.nvdec_rung`, and embedded on both. Exit code 0: all agree; 1: no such device, or something
+differs. It never skips.
 
 The bounds, and why they are not zero:
     frames      mean difference below 3 of 255: other scalers, and a video engine's own colour conversion
@@ -34,13 +34,13 @@ import torch
 
 from features.contracts import Floats
 from features.errors import BadInput
-from ingest.decode import Clip, DecodeSettings
 from ingest.devices import Device, choose_device, decoding_fault
 from ingest.encoders.protocol import Float64s
 from ingest.encoders.signal import SignalEncoder
 from ingest.failures import DecodeFailure, MediaRefused
 from ingest.isolation import DecoderChild
-from ingest.nvdec_rung import DevicePictures, read_frames
+from ingest.media.decode import Clip, DecodeSettings
+from ingest.media.nvdec_rung import DevicePictures, read_frames
 from tests.bench.record import commit, machine
 from tests.gpu.clips import make_clips
 

@@ -14,10 +14,10 @@ import pytest
 
 from ingest import pipeline
 from ingest.claims import Claim, Claims
+from ingest.crew import Crew
 from ingest.describe import Children, Event, NotDescribed, Task
 from ingest.journal import Journal
 from ingest.pipeline import Recruit
-from ingest.pool import Crew
 
 ClipMaker = Callable[..., Path]
 RATE = 25

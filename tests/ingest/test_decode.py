@@ -19,17 +19,26 @@ import torch
 from PIL import Image
 
 from features.errors import BadInput
-from ingest import pyav_rung
-from ingest.decode import SAMPLINGS, Clip, DecodeSettings
 from ingest.encoders.sound import RATE_HZ, _to_one_rate
 from ingest.failures import DecodeFailure, MediaRefused
 from ingest.isolation import DecoderChild
-from ingest.matroska_header import read_roll
-from ingest.movie_header import read_movie_header
-from ingest.pictures import Float64s, Frames, Pictures, Size, decode_size, midpoints, pick_poster, squeeze
-from ingest.probe import Limits, opened, probe
-from ingest.sampling import at_midpoints
-from ingest.scan import scan
+from ingest.media import pyav_rung
+from ingest.media.decode import SAMPLINGS, Clip, DecodeSettings
+from ingest.media.matroska_header import read_roll
+from ingest.media.movie_header import read_movie_header
+from ingest.media.pictures import (
+    Float64s,
+    Frames,
+    Pictures,
+    Size,
+    decode_size,
+    midpoints,
+    pick_poster,
+    squeeze,
+)
+from ingest.media.probe import Limits, opened, probe
+from ingest.media.sampling import at_midpoints
+from ingest.media.scan import scan
 
 ClipMaker = Callable[..., Path]
 RATE = 25
@@ -334,7 +343,7 @@ def test_words_are_no_media(tmp_path: Path) -> None:
 
 def test_decoding_never_imports_torch(make_clip: ClipMaker) -> None:
     code = (
-        "import sys, pathlib; from ingest.decode import decode_clip, DecodeSettings;"
+        "import sys, pathlib; from ingest.media.decode import decode_clip, DecodeSettings;"
         "decode_clip(pathlib.Path(sys.argv[1]), DecodeSettings(rungs=('decord',)));"
         "assert 'decord' in sys.modules and 'torch' not in sys.modules;"
         "maps = open('/proc/self/maps').read(); assert '/nvidia/' not in maps, 'CUDA was preloaded'"

@@ -14,12 +14,12 @@ import torch
 
 from features.errors import BadInput
 from ingest import devices
-from ingest.decode import DecodeSettings
 from ingest.devices import Device, choose_device, decoding_fault
 from ingest.encoders.signal import SignalEncoder
 from ingest.failures import MediaRefused
-from ingest.nvdec_rung import load_torchcodec, read_frames
-from ingest.probe import Limits, probe
+from ingest.media.decode import DecodeSettings
+from ingest.media.nvdec_rung import load_torchcodec, read_frames
+from ingest.media.probe import Limits, probe
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import BadInput
-from ingest.candidates import alike_frames
-from ingest.duplicates import Groups, group_duplicates
-from ingest.hash_distance import picture_distance, sound_distance
-from ingest.prints import Prints
+from ingest.likeness.candidates import alike_frames
+from ingest.likeness.duplicates import Groups, group_duplicates
+from ingest.likeness.hash_distance import picture_distance, sound_distance
+from ingest.likeness.prints import Prints
 
 FRAMES, MARKS = 16, 80
 Video = tuple[bytes | None, bytes | None, float]

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.decode import SAMPLINGS, Clip, DecodeSettings, decode_clip
 from ingest.failures import DecodeFailure, MediaRefused
 from ingest.isolation import DecodedOrFailure, DecoderChild
-from ingest.probe import Limits, Probe, probe
+from ingest.media.decode import SAMPLINGS, Clip, DecodeSettings, decode_clip
+from ingest.media.probe import Limits, Probe, probe
 
 ClipMaker = Callable[..., Path]
 RATE = 25

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.fft import dctn
 
-from ingest.decode import Clip, DecodeSettings, Frames, Samples, decode_clip
-from ingest.fingerprint import fingerprint
-from ingest.picture_hash import hash_frames
-from ingest.sound_hash import HOP_S, hash_sound
+from ingest.likeness.fingerprint import fingerprint
+from ingest.likeness.picture_hash import hash_frames
+from ingest.likeness.sound_hash import HOP_S, hash_sound
+from ingest.media.decode import Clip, DecodeSettings, Frames, Samples, decode_clip
 
 RATE = 44_100
 PYAV = DecodeSettings(rungs=("pyav",))
@@ -186,5 +186,6 @@ def test_a_fingerprint_is_little_endian_words_and_null_where_there_is_nothing(fi
 
 
 def test_fingerprints_and_their_grouping_need_no_torch() -> None:
-    code = "import sys, ingest.fingerprint, ingest.duplicates; sys.exit('torch' in sys.modules)"
+    modules = "ingest.likeness.fingerprint, ingest.likeness.duplicates"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

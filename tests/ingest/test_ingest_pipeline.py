@@ -223,7 +223,7 @@ def own_workers() -> list[int]:
         if entry.name.isdigit():
             try:
                 name = (entry / "cmdline").read_bytes()
-                if name.startswith(b"ray::_Worker") and parent(parent(int(entry.name))) == os.getpid():
+                if name.startswith(b"ray::Worker") and parent(parent(int(entry.name))) == os.getpid():
                     found.append(int(entry.name))
             except OSError:
                 continue

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 
 from ingest import isolation, wire
-from ingest.decode import Clip, DecodeSettings
 from ingest.decoder_child import ChildLimits
 from ingest.failures import DecodeFailure
 from ingest.isolation import DecoderChild
+from ingest.media.decode import Clip, DecodeSettings
 
 ClipMaker = Callable[..., Path]
 

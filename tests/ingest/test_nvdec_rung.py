@@ -20,12 +20,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ingest import nvdec_rung
-from ingest.decode import Clip, DecodeSettings, decode_clip
 from ingest.devices import decoding_fault
 from ingest.failures import MediaRefused
-from ingest.nvdec_rung import DevicePictures, read_frames
-from ingest.probe import Probe
+from ingest.media import nvdec_rung
+from ingest.media.decode import Clip, DecodeSettings, decode_clip
+from ingest.media.nvdec_rung import DevicePictures, read_frames
+from ingest.media.probe import Probe
 
 MEAN_ERROR = 3.0
 """Of 255: two versions of swscale, one of which scales before it turns the pixels into RGB."""

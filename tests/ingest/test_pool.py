@@ -12,10 +12,11 @@ import pytest
 import ray
 
 from ingest.claims import Claims
+from ingest.crew import Crew, start_ray
 from ingest.describe import Children, Event, NotDescribed, Opened, Outcome, Task
 from ingest.failures import DecodeFailure
 from ingest.journal import open_journal
-from ingest.pool import Crew, NoWorkers, Pool, start_ray
+from ingest.pool import MAX_UNREAD, NoWorkers, Pool, SourceLost
 from ingest.source.stamps import Stamp
 
 
@@ -38,6 +39,9 @@ class Describer:
         self.children = Children(started=1)
 
     def open(self, task: Task) -> Opened | NotDescribed:
+        if task.uri.startswith("lost"):
+            failure = DecodeFailure("list", "unreadable", "the store does not answer", attempts=3)
+            return NotDescribed(task.number, None, failure, 1.0)
         if task.uri.startswith("missing"):
             return NotDescribed(task.number, None, DecodeFailure("list", "unreadable", "gone"), 1.0)
         self._names[task.number] = task.uri
@@ -129,6 +133,16 @@ def test_suspects_of_an_earlier_run_come_last_and_one_at_a_time(tmp_path: Path) 
     }
     assert given[-2:] == ["s1", "s2"]
     assert sorted(given[:-2]) == ["a", "b", "c"]
+
+
+def test_a_source_that_stops_answering_ends_the_run_and_single_losses_do_not(tmp_path: Path) -> None:
+    every_other = ["lost" if i % 2 else f"c{i}" for i in range(2 * MAX_UNREAD + 4)]
+    events, _, _ = run(tmp_path, [*every_other, *(["missing"] * (MAX_UNREAD + 2))], Crew(1))
+    assert len(reasons(events)) == 3 * MAX_UNREAD + 6
+    with pytest.raises(
+        SourceLost, match="20 files in a row could not be read, the last because the store does"
+    ):
+        run(tmp_path, ["a", *(["lost"] * 30)], Crew(1))
 
 
 def test_workers_that_cannot_start_end_the_run_and_blame_no_video(tmp_path: Path) -> None:

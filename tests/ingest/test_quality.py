@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from features.contracts import QUALITY
-from ingest.decode import Clip, DecodeSettings, Frames, Samples, decode_clip
-from ingest.probe import Probe
+from ingest.media.decode import Clip, DecodeSettings, Frames, Samples, decode_clip
+from ingest.media.probe import Probe
 from ingest.quality import BLURRED, blur, luma, quality_columns
 
 RATE = 44_100

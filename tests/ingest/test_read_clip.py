@@ -21,7 +21,7 @@ CODE = """
 import json, sys
 from pathlib import Path
 import torch
-from ingest.decode import DecodeSettings
+from ingest.media.decode import DecodeSettings
 from ingest.describe import Described, Describer, Task
 from ingest.encoders.signal import SignalEncoder
 from ingest.source.locations import access_to

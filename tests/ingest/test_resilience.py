@@ -202,7 +202,7 @@ def is_ours(pid: int) -> bool:
     """Whether a worker or a decoder runs under this number."""
     try:
         return any(
-            word in Path(f"/proc/{pid}/cmdline").read_bytes() for word in (b"_Worker", b"decoder_child")
+            word in Path(f"/proc/{pid}/cmdline").read_bytes() for word in (b"ray::Worker", b"decoder_child")
         )
     except OSError:
         return False

@@ -15,10 +15,10 @@ import av
 import numpy as np
 import pytest
 
-from ingest.decode import Clip, DecodeSettings, decode_clip
-from ingest.duplicates import Groups, group_duplicates
-from ingest.fingerprint import Fingerprint, fingerprint
-from ingest.probe import Limits, probe
+from ingest.likeness.duplicates import Groups, group_duplicates
+from ingest.likeness.fingerprint import Fingerprint, fingerprint
+from ingest.media.decode import Clip, DecodeSettings, decode_clip
+from ingest.media.probe import Limits, probe
 
 CLIPS = ("chaplin.mp4", "nasa_13013.mp4", "example2.mp4")
 UPRIGHT = {

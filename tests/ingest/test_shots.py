@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ingest.decode import Clip, DecodeSettings
 from ingest.isolation import DecoderChild
-from ingest.probe import Limits, opened
-from ingest.sampling import MAX_SHOTS, Timeline, in_every_shot
-from ingest.scan import scan
-from ingest.shots import find_cuts
+from ingest.media.decode import Clip, DecodeSettings
+from ingest.media.probe import Limits, opened
+from ingest.media.sampling import MAX_SHOTS, Timeline, in_every_shot
+from ingest.media.scan import scan
+from ingest.media.shots import find_cuts
 
 Picture = npt.NDArray[np.float64]
 RATE = 25
@@ -138,7 +138,7 @@ def test_judging_in_stretches_finds_the_same_as_judging_at_once(
     pictures = [p for seed in range(12) for p in still(seed, 1.5)] + dissolve(scene(11), scene(12), 0.8)
     path = write(tmp_path / "a.mp4", pictures + still(12, 4.0))
     at_once = cuts_of(path)
-    monkeypatch.setattr("ingest.shots.STRETCH", 64)
+    monkeypatch.setattr("ingest.media.shots.STRETCH", 64)
     assert len(at_once) == 12
     np.testing.assert_allclose(cuts_of(path), at_once, atol=1e-6)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.decode import Clip, DecodeSettings, decode_clip
+from ingest.media.decode import Clip, DecodeSettings, decode_clip
 from ingest.thumbnails import encode_preview, encode_thumbnail, preview_size
 
 PYAV = DecodeSettings(rungs=("pyav",))

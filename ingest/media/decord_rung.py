@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ingest.failures import MediaRefused
-from ingest.pictures import TIME_ERROR_S, Pictures, Size
-from ingest.probe import Media
-from ingest.sampling import Places
-from ingest.scan import Index
+from ingest.media.pictures import TIME_ERROR_S, Pictures, Size
+from ingest.media.probe import Media
+from ingest.media.sampling import Places
+from ingest.media.scan import Index
 
 
 def load_decord() -> Any:

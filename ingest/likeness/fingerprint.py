@@ -1,7 +1,7 @@
 """What stays of a clip's picture and sound when it is encoded anew, scaled, cropped a little or made louder.
 
-A few bytes for each frame and each eighth of a second, compared bit by bit (`ingest.duplicates`). NumPy and
-SciPy only, so that it runs wherever a clip is.
+A few bytes for each frame and each eighth of a second, compared bit by bit in `ingest.likeness.duplicates`.
+NumPy and SciPy only, so that it runs wherever a clip is.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.decode import Clip
-from ingest.picture_hash import hash_frames
-from ingest.sound_hash import hash_sound
+from ingest.likeness.picture_hash import hash_frames
+from ingest.likeness.sound_hash import hash_sound
+from ingest.media.decode import Clip
 
 
 @dataclass(frozen=True, slots=True)

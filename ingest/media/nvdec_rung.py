@@ -3,7 +3,7 @@
 torchcodec reads here in the worker itself, not in the isolated child. So a file comes this way only where the
 child's `probe` found no fault and its first bytes name a container that opens nothing else. Whatever is odd
 (trimmed, more than 8 bits, without times, a codec that the engine lacks) is refused, and goes to the child.
-The frames are the ones that the other rungs take, chosen from the times of the packets by `ingest.sampling`.
+The frames are the ones that the other rungs take, chosen from the packets' times by `sampling`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import torch
 import torch.nn.functional as F
 
 from features.errors import BadInput
-from ingest.decode import DecodeSettings
 from ingest.failures import MediaRefused
-from ingest.movie_header import FIRST_BOXES
-from ingest.packets import packets
-from ingest.pictures import Float64s, Frames, Size, decode_size, pick_poster
-from ingest.probe import Probe, best_stream, open_media, plain_name
-from ingest.sampling import Places, Timeline, at_midpoints, near_midpoints
+from ingest.media.decode import DecodeSettings
+from ingest.media.movie_header import FIRST_BOXES
+from ingest.media.packets import packets
+from ingest.media.pictures import Float64s, Frames, Size, decode_size, pick_poster
+from ingest.media.probe import Probe, best_stream, open_media, plain_name
+from ingest.media.sampling import Places, Timeline, at_midpoints, near_midpoints
 
 SAMPLERS: Final = {"exact": at_midpoints, "keyframe": near_midpoints}
 SIGNATURES: Final = (b"\x1a\x45\xdf\xa3", b"FLV\x01")

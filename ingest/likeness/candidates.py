@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.prints import Prints, lengths_agree
+from ingest.likeness.prints import Prints, lengths_agree
 
 TABLES: Final = 6
 MIN_KEY_BITS, MAX_KEY_BITS = 16, 30

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.decode import Frames
+from ingest.media.decode import Frames
 from ingest.quality import luma
 
 WAVES: Final = 9

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft  # type: ignore[import-untyped]  # half the time of NumPy's in single precision
 
-from ingest.decode import Samples
+from ingest.media.decode import Samples
 
 HOP_S: Final = 0.125
 WINDOW_S: Final = 0.5

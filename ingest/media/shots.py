@@ -20,13 +20,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.miniatures import Miniatures, Picture, difference, is_alike, is_mixture
-from ingest.packets import Damage, decoded, single_threaded
-from ingest.painter import Painter
-from ingest.pictures import Size
-from ingest.probe import Media, best_stream
-from ingest.pyav_rung import SKIPPING
-from ingest.scan import Index
+from ingest.media.miniatures import Miniatures, Picture, difference, is_alike, is_mixture
+from ingest.media.packets import Damage, decoded, single_threaded
+from ingest.media.painter import Painter
+from ingest.media.pictures import Size
+from ingest.media.probe import Media, best_stream
+from ingest.media.pyav_rung import SKIPPING
+from ingest.media.scan import Index
 
 MINIATURE: Final = Size(32, 18)
 STRETCH: Final = 2048

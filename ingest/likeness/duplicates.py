@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import BadInput
-from ingest.candidates import alike_frames, alike_sounds
-from ingest.prints import Prints
-from ingest.resemblance import Resemblance, compare
+from ingest.likeness.candidates import alike_frames, alike_sounds
+from ingest.likeness.prints import Prints
+from ingest.likeness.resemblance import Resemblance, compare
 
 CHUNK: Final = 1 << 13
 """Pairs compared together."""
@@ -53,7 +53,7 @@ def group_duplicates(
     """Groups of near-duplicates among n videos.
 
     Args:
-        frame_hashes: of each video, as `ingest.fingerprint` gives them; None where nothing is seen.
+        frame_hashes: of each video, as `ingest.likeness.fingerprint` gives them; None where nothing is seen.
         sound_hashes: likewise; None where nothing is heard.
         durations_s: of each video, s, (n,); 0 or NaN where unknown.
 

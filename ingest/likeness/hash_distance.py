@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.prints import Floats, Int64s, Prints, column_mean
-from ingest.sound_hash import HOP_S
+from ingest.likeness.prints import Floats, Int64s, Prints, column_mean
+from ingest.likeness.sound_hash import HOP_S
 
 SAME_FRAME: Final = 16
 """Of 64 bits: two frames that differ in no more are one picture; of different ones, 1 in 200 does not."""

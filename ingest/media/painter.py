@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ingest.failures import MediaRefused
-from ingest.pictures import Frames, Size
+from ingest.media.pictures import Frames, Size
 
 
 class Painter:

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.failures import MediaRefused
-from ingest.packets import Damage, decoded, flushed, frames_of, packets, seek, single_threaded
-from ingest.painter import Painter
-from ingest.pictures import TIME_ERROR_S, Frames, Pictures, Size
-from ingest.probe import Media, best_stream
-from ingest.sampling import Places
-from ingest.scan import Index, Ints
+from ingest.media.packets import Damage, decoded, flushed, frames_of, packets, seek, single_threaded
+from ingest.media.painter import Painter
+from ingest.media.pictures import TIME_ERROR_S, Frames, Pictures, Size
+from ingest.media.probe import Media, best_stream
+from ingest.media.sampling import Places
+from ingest.media.scan import Index, Ints
 
 SEEK_GAP_S: Final = 4.0
 """When reading in order, seeks where the next wanted frame is further away than this."""

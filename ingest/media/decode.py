@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import BadInput
-from ingest import decord_rung, pyav_rung
 from ingest.failures import MediaRefused
-from ingest.pictures import Pictures, Size, Sound, decode_size, pick_poster, squeeze
-from ingest.probe import Limits, Media, Probe, opened, plain_name
-from ingest.sampling import MAX_SHOTS, Sampler, at_midpoints, in_every_shot, near_midpoints
-from ingest.scan import Index, scan
-from ingest.shots import find_cuts
-from ingest.sound_track import read_sound
+from ingest.media import decord_rung, pyav_rung
+from ingest.media.pictures import Pictures, Size, Sound, decode_size, pick_poster, squeeze
+from ingest.media.probe import Limits, Media, Probe, opened, plain_name
+from ingest.media.sampling import MAX_SHOTS, Sampler, at_midpoints, in_every_shot, near_midpoints
+from ingest.media.scan import Index, scan
+from ingest.media.shots import find_cuts
+from ingest.media.sound_track import read_sound
 
 RUNGS: Final = ("pyav", "decord")
 SAMPLINGS: Final = ("exact", "keyframe", "shots")

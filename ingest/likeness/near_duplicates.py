@@ -10,7 +10,7 @@ from features.contracts import DUPLICATES, schema
 from features.tables import Table
 from features.workspace import Workspace
 from ingest.descriptors import PRINTS
-from ingest.duplicates import group_duplicates
+from ingest.likeness.duplicates import group_duplicates
 
 FACTS: Final = ("content_hash", "duration_s", *PRINTS)
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.failures import MediaRefused
-from ingest.packets import Damage, frames_of, packets, seek, single_threaded
-from ingest.pictures import Samples, Sound
-from ingest.probe import Media, Probe, best_stream
+from ingest.media.packets import Damage, frames_of, packets, seek, single_threaded
+from ingest.media.pictures import Samples, Sound
+from ingest.media.probe import Media, Probe, best_stream
 
 BLOCK: Final = 1 << 16
 """Samples converted at once: frames are short, and each conversion has its price."""

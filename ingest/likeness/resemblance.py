@@ -1,4 +1,4 @@
-"""Which pairs of clips are near-duplicates: the rules that stand in `ingest.duplicates`, in figures."""
+"""Which pairs of clips are near-duplicates: the rules that stand in `duplicates`, in figures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.hash_distance import picture_distance, sound_distance
-from ingest.prints import Flags, Floats, Int64s, Prints
+from ingest.likeness.hash_distance import picture_distance, sound_distance
+from ingest.likeness.prints import Flags, Floats, Int64s, Prints
 
 SAME_SHARE: Final = 0.75
 """Of each clip's frames that have to be found in the other."""
@@ -43,7 +43,7 @@ class Resemblance:
 
 
 def compare(prints: Prints, first: Int64s, second: Int64s) -> Resemblance:
-    """Those of the pairs that are near-duplicates; the rules stand in `ingest.duplicates`."""
+    """Those of the pairs that are near-duplicates; the rules stand in `ingest.likeness.duplicates`."""
     bits, share = picture_distance(prints, first, second)
     seen = prints.seen[first] & prints.seen[second]
     perhaps = seen & (share >= SHARE_WITH_SOUND) & (bits <= PICTURE_WITH_SOUND)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ingest.pictures import midpoints
+from ingest.media.pictures import midpoints
 
 MAX_SHOTS: Final = 256
 """Frames of so many shots are taken at most; of a video with more, the longest."""

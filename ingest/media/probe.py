@@ -18,8 +18,8 @@ from typing import Any, Final
 import av
 
 from ingest.failures import MediaRefused
-from ingest.matroska_header import read_roll
-from ingest.movie_header import read_movie_header
+from ingest.media.matroska_header import read_roll
+from ingest.media.movie_header import read_movie_header
 
 FOLLOWS_LINKS: Final = frozenset(
     {"hls", "applehttp", "concat", "concatf", "dash", "imf", "image2", "lavfi", "rtsp", "rtp", "sdp", "sap"}

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.failures import MediaRefused
-from ingest.packets import packets, single_threaded
-from ingest.pictures import Sound
-from ingest.probe import Media, best_stream
-from ingest.sampling import Timeline
-from ingest.sound_track import Listener, late_start_s
+from ingest.media.packets import packets, single_threaded
+from ingest.media.pictures import Sound
+from ingest.media.probe import Media, best_stream
+from ingest.media.sampling import Timeline
+from ingest.media.sound_track import Listener, late_start_s
 
 Ints = npt.NDArray[np.int64]
 Row = tuple[int | None, int, bool, bool]
