@@ -17,8 +17,8 @@ from PIL import Image
 from features.errors import BadInput
 from features.workspace import Workspace, open_workspace
 from ingest.counts import IngestCounts
+from ingest.crew import start_ray
 from ingest.pipeline import IngestSettings, ingest_videos
-from ingest.pool import start_ray
 
 ClipMaker = Callable[..., Path]
 SETTINGS = IngestSettings(frames=4, workers=2, shard_size=2)
