@@ -7,6 +7,7 @@ What a run leaves standing is read by the next one last, and alone; a content th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections import Counter
@@ -82,6 +83,13 @@ def open_journal(path: Path) -> Iterator[Journal]:
             raise BadInput(
                 f"another ingest is writing to {path.parent.parent}; wait for its end or stop it"
             ) from None
-        yield Journal(path, handle)
+        try:
+            yield Journal(path, handle)
+        except BadInput:
+            if not os.fstat(handle).st_size:  # refused before anything began: nothing is left of it
+                path.unlink()
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+            raise
     finally:
         os.close(handle)

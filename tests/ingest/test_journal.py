@@ -54,6 +54,12 @@ def test_a_run_that_ends_well_leaves_an_empty_journal(tmp_path: Path) -> None:
         assert set(journal.suspects) == {"b"}
 
 
+def test_a_run_that_is_refused_before_it_began_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no GPU"), open_journal(tmp_path / "d" / "j"):
+        raise BadInput("there is no GPU")
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_runs_do_not_write_to_one_workspace(tmp_path: Path) -> None:
     with (
         open_journal(tmp_path / "j"),
