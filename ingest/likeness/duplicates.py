@@ -3,9 +3,10 @@
 Two videos are near-duplicates when their lengths agree and
 
 - most frames of each are found in the other, and so is the sound: matched by "both";
-- the frames are found and the sound is missing or another one (a new voice over): by "picture". A picture
-  that hardly changes proves nothing where both have sound: there the sound has to agree too, as many songs
-  come under one cover and many talks out of one room;
+- the frames are found and the sound is missing, or another one (a new voice over) and the frames nearly the
+  same: by "picture". Two campfires look alike, and each crackles its own way. A picture that hardly changes
+  proves nothing where both have sound: there the sound has to agree too, as many songs come under one cover
+  and many talks out of one room;
 - neither shows anything and the sound agrees: by "sound". Where there is a picture, sound never suffices
   alone: a popular song lies under thousands of different videos.
 

@@ -60,6 +60,12 @@ def test_a_copy_in_picture_and_sound_is_matched_by_both() -> None:
     assert np.isnan(found.similarity[1:-1]).all()
 
 
+def test_two_takes_of_one_motif_with_sounds_of_their_own_are_no_duplicates() -> None:
+    other = flipped(picture(1), 0.15)
+    assert not group(video(picture(1), sound(1)), video(other, sound(2))).matched_by[0]
+    assert group(video(picture(1), sound(1)), video(other, None)).matched_by[0] == "picture"
+
+
 @pytest.mark.parametrize("dubbed", [None, sound(2)], ids=["silent", "dubbed"])
 def test_a_copy_without_or_with_another_sound_is_matched_by_picture(dubbed: np.ndarray | None) -> None:
     found = group(video(picture(1), sound(1)), video(flipped(picture(1), 0.06), dubbed))
