@@ -170,12 +170,24 @@ class Pool:
                 if waiting and len(lane.tasks()) < most:
                     self._open(lane, waiting.popleft())
         for lane in ready:
-            if lane.opened and len(lane.describing) < IN_FLIGHT:
+            if lane.opened and self._may_describe(lane):
                 self._describe(lane, alone=alone)
 
     def _open(self, lane: _Lane, task: Task) -> None:
         call = lane.actor.open.options(concurrency_group=OPEN).remote(task, lane.unwanted)
         lane.calls[call], lane.unwanted = [task], []
+
+    def _may_describe(self, lane: _Lane) -> bool:
+        """Whether the describer takes another call: none waits beside a content that was in hand at a death.
+
+        A worker may die before it has sent the answer to the call before; what is blamed for that once is then
+        by itself in the worker, and cannot be blamed for another a second time.
+        """
+        if not lane.describing:
+            return True
+        given = [task for call in lane.describing for task in lane.calls[call]]
+        fresh = not any(self._deaths[task.number] for task in (*given, lane.opened[0]))
+        return fresh and len(lane.describing) < IN_FLIGHT
 
     def _describe(self, lane: _Lane, *, alone: bool) -> None:
         """The next batch; a content that was in hand when a worker died goes by itself, and isolated."""
