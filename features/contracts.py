@@ -130,6 +130,7 @@ QUALITY: Final = (
 EMBEDDINGS: Final = (
     Column("video_key", pl.Int64(), True, "key of the catalogue"),
     Column("video_id", pl.String(), True, "id of the catalogue"),
+    Column("content_hash", pl.String(), False, "of the bytes that were embedded; null for imported vectors"),
     Column("visual", VECTOR, False, "unit vector; null where there is no picture"),
     Column("audio", VECTOR, False, "unit vector; null where there is no sound"),
     Column("text", VECTOR, False, "unit vector; null where there is no text"),

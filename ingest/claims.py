@@ -55,6 +55,17 @@ class Claims:
         self._held[content] = task.number
         return Claim.DESCRIBE
 
+    def release(self, task: Task) -> list[Task]:
+        """Lets go of what a task holds: its worker died, and its file may be another when opened anew.
+
+        Returns:
+            Files of the same bytes, which have to be opened anew.
+        """
+        held = [content for content, number in self._held.items() if number == task.number]
+        for content in held:
+            del self._held[content]
+        return [follower for content in held for follower in self._followers.pop(content, [])]
+
     def settle(self, opened: Opened | None, outcome: Outcome) -> list[Task]:
         """Books an outcome.
 

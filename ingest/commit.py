@@ -71,7 +71,13 @@ def commit_embeddings(
     videos = _with_words(ready, before)
     projector, counts, is_new = _projector(workspace, table, videos, before, encoder, refit=refit)
     target = workspace.embeddings(projector.encoder_version)
-    due = _due(videos, before, target, facts if is_new else facts.clear())
+    snapshot = target.snapshot()
+    held = target.read(["video_id", "content_hash"], at=snapshot)
+    if snapshot.meta.get("descriptors") != table.name:
+        held = held.clear()  # rows of other settings: equal statistics make no equal vectors
+    due = _due(videos, before, held, facts if is_new else facts.clear())
+    if not due.height and workspace.encoder_versions()[-1] != projector.encoder_version:
+        target.upsert([], "video_key", meta=snapshot.meta)  # it is the latest again
     if due.height:
         catalogue = register(workspace, due.select("video_id", "uri"))
         due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
@@ -94,15 +100,13 @@ def _with_words(ready: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
     ).drop(f"{w}_old" for w in WORDS)
 
 
-def _due(videos: pl.DataFrame, catalogue: pl.DataFrame, target: Table, others: pl.DataFrame) -> pl.DataFrame:
+def _due(
+    videos: pl.DataFrame, catalogue: pl.DataFrame, held: pl.DataFrame, others: pl.DataFrame
+) -> pl.DataFrame:
     """Videos without a row, with new bytes or new words; and unlisted ones with one of the other contents."""
-    old = catalogue.select("video_id", pl.col("content_hash").alias("old_hash"))
-    has = target.read(["video_id"]).with_columns(has_row=pl.lit(True))
-    state = videos.join(old, on="video_id", how="left", maintain_order="left").join(
-        has, on="video_id", how="left", maintain_order="left"
-    )
-    new_bytes = pl.col("content_hash").ne_missing(pl.col("old_hash"))
-    due = state.filter(pl.col("has_row").is_null() | new_bytes | pl.col("new_words"))
+    rows = held.rename({"content_hash": "old_hash"})
+    state = videos.join(rows, on="video_id", how="left", maintain_order="left")
+    due = state.filter(pl.col("content_hash").ne_missing(pl.col("old_hash")) | pl.col("new_words"))
     columns = ("video_id", "uri", "content_hash", *WORDS)
     unlisted = catalogue.join(videos, on="video_id", how="anti").join(others, on="content_hash", how="semi")
     return pl.concat([due.select(columns), unlisted.select(columns)])

@@ -67,8 +67,9 @@ def commit_refusals(workspace: Workspace, plan: Plan, refused: Iterable[NotDescr
         workspace.quarantine.append(pl.DataFrame(rows, schema=schema(QUARANTINE)))
 
 
-def commit_refused_names(workspace: Workspace, files: pl.DataFrame, version: str) -> None:
-    """Quarantine rows for the other names of refused contents."""
+def commit_refused_names(workspace: Workspace, table: Table, files: pl.DataFrame, version: str) -> None:
+    """Quarantine rows for the other names of refused contents, unless they have been described since."""
+    files = files.join(table.read(["content_hash"]), on="content_hash", how="anti", maintain_order="left")
     seen = workspace.quarantine.read(["video_id", "content_hash", "encoder_version"])
     seen = seen.filter(pl.col("encoder_version") == version)
     names = files.join(seen, on=["video_id", "content_hash"], how="anti")

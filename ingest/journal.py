@@ -27,6 +27,7 @@ class Journal:
 
     def __init__(self, path: Path, handle: int) -> None:
         self._path, self._handle = path, handle
+        self._alone: set[str] = set()  # a run counts once, however many workers it gave the content
         self.suspects: Counter[str] = Counter()
         """Contents that earlier runs left standing, with how often they stood alone."""
         written = path.read_text()
@@ -42,7 +43,10 @@ class Journal:
 
     def begin(self, content_hash: str, *, alone: bool) -> None:
         """Writes down what a worker is about to be given."""
-        self._write(f"{'!' if alone else '+'}{content_hash}\n")
+        first = alone and content_hash not in self._alone
+        if first:
+            self._alone.add(content_hash)
+        self._write(f"{'!' if first else '+'}{content_hash}\n")
         os.fdatasync(self._handle)
 
     def end(self, content_hash: str) -> None:

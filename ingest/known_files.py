@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Final
 
 import polars as pl
@@ -18,6 +20,7 @@ KNOWN: Final = (
     Column("size_bytes", pl.Int64(), False, "of the file; null where a server does not say"),
     Column("modified_ns", pl.Int64(), False, "modification time, ns since the epoch; null: unknown"),
     Column("etag", pl.String(), False, "what an object store calls these bytes; null for local files"),
+    Column("opened_ms", pl.Int64(), False, "when it was opened, ms since the epoch: no row repeats another"),
 )
 STALE: Final = 3
 """The table is written anew when it has so many times as many rows as files."""
@@ -47,9 +50,7 @@ def commit_known_files(workspace: Workspace, uris: pl.Series, opened: Iterable[O
         uris: of the listing, by number.
         opened: any number of them; none writes nothing.
     """
-    rows = [
-        (uris[one.number], one.content_hash, one.stamp.size_bytes, one.stamp.modified_ns, one.stamp.etag)
-        for one in opened
-    ]
+    now = time.time_ns() // 1_000_000
+    rows = [(uris[one.number], one.content_hash, *astuple(one.stamp), now) for one in opened]
     if rows:
         known_files_table(workspace).append(pl.DataFrame(rows, schema=schema(KNOWN), orient="row"))

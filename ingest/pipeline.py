@@ -33,7 +33,7 @@ from ingest.known_files import commit_known_files
 from ingest.likeness.near_duplicates import commit_duplicates
 from ingest.media.decode import RUNGS, SAMPLINGS, DecodeSettings
 from ingest.media.probe import Limits
-from ingest.pool import Pool
+from ingest.pool import Pool, SourceLost
 from ingest.source.listing import list_source
 from ingest.source.locations import Access, access_to
 
@@ -125,6 +125,7 @@ def ingest_videos(
     Raises:
         BadInput: the source is missing, empty or no manifest, or another run is writing to the workspace.
         NoWorkers: Ray gave no worker that starts.
+        SourceLost: a store stopped answering; what was read until then is embedded.
     """
     settings, tally = settings or IngestSettings(), Tally()
     listing = list_source(source, settings.media_root)
@@ -138,12 +139,14 @@ def ingest_videos(
         plan = plan_increment(workspace, listing.frame, access, described, version, **how)
         commit_refusals(workspace, plan, plan.unreadable)
         events = tally.counting(_describe_all(plan, settings, access, journal, tally, progress))
-        opened = _commit_as_it_comes(workspace, table, plan, settings, events)
+        opened, lost = _commit_as_it_comes(workspace, table, plan, settings, events)
         files = plan.files(opened)
-        commit_refused_names(workspace, files, version)
+        commit_refused_names(workspace, table, files, version)
         written = commit_embeddings(workspace, table, files, encoder, refit=settings.refit)
         alike = commit_duplicates(workspace, table)
         journal.forget()
+    if lost:
+        raise lost
     ready = files.join(table.read(["content_hash"]), on="content_hash", how="semi")["video_id"]
     counts = tally.close(
         listed=listing.frame.height,
@@ -164,8 +167,12 @@ def _version(descriptor_version: str, settings: IngestSettings) -> str:
 
 def _commit_as_it_comes(
     workspace: Workspace, table: Table, plan: Plan, settings: IngestSettings, events: Iterable[Event]
-) -> list[Opened]:
-    """Commits outcomes shard by shard, and with them what was learnt of the files; gives what was opened."""
+) -> tuple[list[Opened], SourceLost | None]:
+    """Commits outcomes shard by shard, and with them what was learnt of the files.
+
+    Returns:
+        What was opened, and why there is no more where the source was lost.
+    """
     size = settings.shard_size or max(MIN_SHARD, len(plan.tasks) // SHARDS)
     opened: list[Opened] = []
     shard: list[Outcome] = []
@@ -178,15 +185,19 @@ def _commit_as_it_comes(
         committed = len(opened)
         shard.clear()
 
-    for event in events:
-        if isinstance(event, Opened):
-            opened.append(event)
-        else:
-            shard.append(event)
-        if len(shard) >= size or len(opened) - committed >= STAMPS:
-            commit()
+    lost = None
+    try:
+        for event in events:
+            if isinstance(event, Opened):
+                opened.append(event)
+            else:
+                shard.append(event)
+            if len(shard) >= size or len(opened) - committed >= STAMPS:
+                commit()
+    except SourceLost as error:
+        lost = error
     commit()
-    return opened
+    return opened, lost
 
 
 def _reasons(workspace: Workspace, listing: pl.DataFrame, ready: pl.Series, version: str) -> dict[str, int]:

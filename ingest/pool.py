@@ -25,6 +25,7 @@ from ingest.crew import Crew, Worker
 from ingest.describe import Children, Event, NotDescribed, Opened, Outcome, Task
 from ingest.failures import DecodeFailure
 from ingest.journal import Journal
+from ingest.source.locations import is_remote
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class SourceLost(RecError):
-    """The place where the files lie has stopped answering; nothing is wrong with the videos."""
+    """The store where the files lie has stopped answering; nothing is wrong with the videos."""
 
     retryable = True
 
@@ -164,9 +165,10 @@ class Pool:
     def _give(self, waiting: deque[Task], *, alone: bool) -> None:
         """Gives every lane its share; alone, one task to one lane."""
         most = 1 if alone else IN_FLIGHT * self._batch
-        ready = [lane for lane in self._lanes if lane.is_ready][: 1 if alone else None]
+        ready = [lane for lane in self._lanes if lane.is_ready]
+        takers = ready[:1] if alone else ready  # what another lane has opened is still described there
         for _ in range(most):
-            for lane in ready:
+            for lane in takers:
                 if waiting and len(lane.tasks()) < most:
                     self._open(lane, waiting.popleft())
         for lane in ready:
@@ -178,10 +180,10 @@ class Pool:
         lane.calls[call], lane.unwanted = [task], []
 
     def _may_describe(self, lane: _Lane) -> bool:
-        """Whether the describer takes another call: none waits beside a content that was in hand at a death.
+        """Whether the describer takes another call: none waits beside what was in hand at a death.
 
-        A worker may die before it has sent the answer to the call before; what is blamed for that once is then
-        by itself in the worker, and cannot be blamed for another a second time.
+        A worker may die before it has sent the answer to the call before; what is blamed for that once is by
+        itself in the next worker, and cannot be blamed for another a second time.
         """
         if not lane.describing:
             return True
@@ -239,11 +241,11 @@ class Pool:
             yield from self._ask(lane, tasks[0], answer, waiting, alone=alone)
         else:
             yield from self._settle(answer, waiting)
-            self._check_source(answer.failure)
+            self._check_source(tasks[0], answer.failure)
 
-    def _check_source(self, failure: DecodeFailure) -> None:
-        """Ends the run where the store or the disk is gone: to try every file would take hours."""
-        passing = failure.reason == "unreadable" and failure.attempts > 1
+    def _check_source(self, task: Task, failure: DecodeFailure) -> None:
+        """Ends the run where a store does not answer: to try every file would take hours."""
+        passing = failure.reason == "unreadable" and failure.attempts > 1 and is_remote(task.uri)
         self._unread = self._unread + 1 if passing else 0
         if self._unread >= MAX_UNREAD:
             raise SourceLost(
@@ -288,6 +290,7 @@ class Pool:
         for task in reversed(lane.tasks()):
             if self._deaths[task.number] < MAX_DEATHS:
                 waiting.appendleft(task)
+                waiting.extend(self._claims.release(task))
         self._lanes.append(self._open_lane())
         for task in guilty:
             if self._deaths[task.number] >= MAX_DEATHS:

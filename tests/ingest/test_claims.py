@@ -43,6 +43,15 @@ def test_a_file_that_fails_by_itself_hands_its_content_to_those_that_waited() ->
     assert claims.ask(task(2), opened(2, "x")) is Claim.DESCRIBE
 
 
+def test_a_worker_that_died_lets_go_of_its_content_and_the_other_names_come_back() -> None:
+    claims = Claims(set())
+    assert claims.ask(task(1), opened(1, "x")) is Claim.DESCRIBE
+    assert claims.ask(task(2), opened(2, "x")) is Claim.SETTLED
+    assert claims.release(task(1)) == [task(2)]
+    assert claims.ask(task(1), opened(1, "changed meanwhile")) is Claim.DESCRIBE
+    assert claims.ask(task(2), opened(2, "x")) is Claim.DESCRIBE
+
+
 def test_suspects_wait_until_they_are_alone_and_the_lethal_are_not_read() -> None:
     claims = Claims(set(), {"s", "l"}, {"l"})
     assert claims.ask(task(1), opened(1, "s")) is Claim.LATER

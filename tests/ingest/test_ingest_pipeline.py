@@ -175,6 +175,47 @@ def test_a_corpus_that_has_grown_fourfold_gets_new_statistics_and_a_row_for_ever
     assert (third.encoder_version, third.skipped) == (second.encoder_version, 16)
 
 
+def test_other_settings_are_seen_in_every_row_and_going_back_too(
+    workspace: Workspace, source: Path, in_process: None
+) -> None:
+    def run(frames: int) -> pl.DataFrame:
+        return embeddings(workspace, ingest_videos(workspace, str(source), IngestSettings(frames=frames)))
+
+    assert run(4)["frames_got"].to_list() == [4] * 4
+    assert run(2)["frames_got"].to_list() == [2] * 4
+    shutil.copy(source / "sub/fast.mp4", source / "mute.mp4")
+    assert run(2)["frames_got"].to_list() == [2] * 4
+    back = run(4)
+    assert back["frames_got"].to_list() == [4] * 4
+    rows = {row["video_id"]: row for row in back.iter_rows(named=True)}
+    assert rows["mute.mp4"]["visual"] == rows["sub/fast.mp4"]["visual"], "the bytes it has now"
+
+
+def test_extras_that_were_left_out_can_be_had_later(
+    workspace: Workspace, source: Path, in_process: None
+) -> None:
+    bare = embeddings(
+        workspace, ingest_videos(workspace, str(source), IngestSettings(frames=4, extras=False))
+    )
+    assert bare["black_share"].null_count() == len(bare)
+    assert not (workspace.root / "thumbnails").exists()
+    whole = embeddings(workspace, ingest_videos(workspace, str(source), SETTINGS))
+    assert whole["black_share"].null_count() == 0
+    assert len(list((workspace.root / "thumbnails").glob("*.webp"))) == 8
+
+
+def test_bytes_that_come_back_are_known_again(workspace: Workspace, source: Path, in_process: None) -> None:
+    first = source / "grey.mp4"
+    kept, stamp = first.read_bytes(), first.stat().st_mtime_ns
+    ingest_videos(workspace, str(source), SETTINGS)
+    shutil.copy(source / "mute.mp4", first)
+    ingest_videos(workspace, str(source), SETTINGS)
+    first.write_bytes(kept)
+    os.utime(first, ns=(stamp, stamp))
+    assert ingest_videos(workspace, str(source), SETTINGS).opened == 1
+    assert ingest_videos(workspace, str(source), SETTINGS).opened == 0
+
+
 def test_a_source_without_one_good_file_ends_in_quarantine_alone(
     workspace: Workspace, tmp_path: Path, in_process: None
 ) -> None:

