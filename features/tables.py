@@ -210,7 +210,7 @@ class Table:
 
 def write_durably(target: Path, content: bytes) -> None:
     """The file with this content: written aside, synced and renamed, so that nobody meets half of it."""
-    with _on_disk(target):
+    with storing(target):
         os.replace(_write_aside(target, content), target)
         _sync_directory(target.parent)
 
@@ -221,7 +221,7 @@ def write_all_durably(files: Iterable[tuple[Path, bytes]]) -> None:
 
     def write(item: tuple[Path, bytes]) -> Path:
         target, content = item
-        with _on_disk(target):
+        with storing(target):
             os.replace(_write_aside(target, content), target)
         return target.parent
 
@@ -229,13 +229,13 @@ def write_all_durably(files: Iterable[tuple[Path, bytes]]) -> None:
         for some in _batches(files, WRITERS * 16):
             folders.update(threads.map(write, some))
     for folder in folders:
-        with _on_disk(folder):
+        with storing(folder):
             _sync_directory(folder)
 
 
 def create_durably(target: Path, content: bytes) -> bool:
     """Like `write_durably`, but False and nothing changed where the file is there already."""
-    with _on_disk(target):
+    with storing(target):
         aside = _write_aside(target, content)
         try:
             os.link(aside, target)
@@ -278,7 +278,7 @@ def _write_aside(target: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def _on_disk(target: Path) -> Iterator[None]:
+def storing(target: Path) -> Iterator[None]:
     """The operating system's refusal as ours."""
     try:
         yield

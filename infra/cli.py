@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from features.errors import BadInput, RecError
-from infra.settings import workspace_from_environment
+from infra.settings import DEVICES, SAMPLINGS, workspace_from_environment
 
 WIDTH_OF_FILES = 110
 """Columns of what goes to a file or a pipe; a terminal has its own width."""
@@ -152,11 +152,11 @@ def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frames", type=_at_least(1), default=16, help="taken of a video (default: 16)")
     parser.add_argument(
-        "--sampling", choices=("exact", "keyframe", "shots"), default="exact",
+        "--sampling", choices=SAMPLINGS, default="exact",
         help="frames at even instants, the key frames nearest to them (cheaper), or at least one a shot",
     )  # fmt: skip
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto",
+        "--device", choices=DEVICES, default="auto",
         help="where videos are decoded and described (default: auto, a GPU where there is one)",
     )  # fmt: skip
     parser.add_argument(

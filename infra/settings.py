@@ -12,6 +12,8 @@ from typing import Any
 from features.errors import BadInput
 
 DEFAULT_WORKSPACE = "workspace"
+SAMPLINGS = ("exact", "keyframe", "shots")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def workspace_from_environment() -> str:
@@ -75,7 +77,7 @@ class NightlySettings:
         for name, low in (("workers", 1), ("threads", 1), ("holdout_days", 0), ("k", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise BadInput(f"{name} is {getattr(self, name)}; at least {low} is needed")
-        choices = (("sampling", ("exact", "keyframe", "shots")), ("device", ("auto", "cpu", "cuda")))
+        choices = (("sampling", SAMPLINGS), ("device", DEVICES))
         for name, known in choices:
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} is {getattr(self, name)!r}; known are {', '.join(known)}")

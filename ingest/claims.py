@@ -55,29 +55,26 @@ class Claims:
         self._held[content] = task.number
         return Claim.DESCRIBE
 
-    def release(self, task: Task) -> list[Task]:
-        """Lets go of what a task holds: its worker died, and its file may be another when opened anew.
+    def release(self, number: int) -> list[Task]:
+        """Lets go of what a task holds, as when its worker died: its file may be another when opened anew.
 
         Returns:
             Files of the same bytes, which have to be opened anew.
         """
-        held = [content for content, number in self._held.items() if number == task.number]
+        held = [content for content, holder in self._held.items() if holder == number]
         for content in held:
             del self._held[content]
         return [follower for content in held for follower in self._followers.pop(content, [])]
 
-    def settle(self, opened: Opened | None, outcome: Outcome) -> list[Task]:
+    def settle(self, outcome: Outcome) -> list[Task]:
         """Books an outcome.
 
         Returns:
             Files of the same bytes that have to be opened anew, for only the file failed and not its content.
         """
-        if outcome.content_hash is not None:
-            self._settled.add(outcome.content_hash)
-            self._held.pop(outcome.content_hash, None)
-            self._followers.pop(outcome.content_hash, None)
-            return []
-        if opened is None or self._held.get(opened.content_hash) != outcome.number:
-            return []
-        del self._held[opened.content_hash]
-        return self._followers.pop(opened.content_hash, [])
+        if outcome.content_hash is None:
+            return self.release(outcome.number)
+        self._settled.add(outcome.content_hash)
+        self._held.pop(outcome.content_hash, None)
+        self._followers.pop(outcome.content_hash, None)
+        return []

@@ -82,7 +82,7 @@ def commit_embeddings(
         catalogue = register(workspace, due.select("video_id", "uri"))
         due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
         write_all_durably(_pictures(workspace, due, table))
-        meta = {"fitted_on": counts, **target.snapshot().meta, "descriptors": table.name}
+        meta = {"fitted_on": counts, **snapshot.meta, "descriptors": table.name}
         target.upsert(_embedding_rows(due, table, projector, encoder), "video_key", meta=meta)
         log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
     if ready.height:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -138,6 +138,9 @@ class Children:
     recycled: int = 0
     timeouts: int = 0
     crashes: int = 0
+
+    def __add__(self, other: Children) -> Children:
+        return Children(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Describer:

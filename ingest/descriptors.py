@@ -14,7 +14,8 @@ from features.contracts import MEDIA, QUALITY, QUARANTINE, VECTOR, Column, schem
 from features.tables import Table
 from features.workspace import Workspace
 from ingest.describe import Described, NotDescribed, Outcome
-from ingest.increment import CONTENT, STAMP, Plan, known_refusals
+from ingest.increment import CONTENT, Plan, known_refusals
+from ingest.source.listing import STAMP
 
 DESCRIBED: Final = ("visual", "audio")
 """Modalities that are described from the bytes; text is described from the catalogue."""
@@ -67,9 +68,11 @@ def commit_refusals(workspace: Workspace, plan: Plan, refused: Iterable[NotDescr
         workspace.quarantine.append(pl.DataFrame(rows, schema=schema(QUARANTINE)))
 
 
-def commit_refused_names(workspace: Workspace, table: Table, files: pl.DataFrame, version: str) -> None:
+def commit_refused_names(
+    workspace: Workspace, described: pl.DataFrame, files: pl.DataFrame, version: str
+) -> None:
     """Quarantine rows for the other names of refused contents, unless they have been described since."""
-    files = files.join(table.read(["content_hash"]), on="content_hash", how="anti", maintain_order="left")
+    files = files.join(described, on="content_hash", how="anti", maintain_order="left")
     seen = workspace.quarantine.read(["video_id", "content_hash", "encoder_version"])
     seen = seen.filter(pl.col("encoder_version") == version)
     names = files.join(seen, on=["video_id", "content_hash"], how="anti")

@@ -17,10 +17,10 @@ from features.workspace import Workspace
 from ingest.describe import NotDescribed, Opened, Task
 from ingest.failures import DecodeFailure
 from ingest.known_files import read_known_files
+from ingest.source.listing import STAMP
 from ingest.source.locations import Access
 from ingest.source.stamps import Stamp, stamps
 
-STAMP: Final = ("size_bytes", "modified_ns", "etag")
 CONTENT: Final = ("content_hash", *STAMP)
 
 

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from features.errors import BadInput, StorageFailed
+from features.errors import BadInput
+from features.tables import storing
 
 MAX_ALONE: Final = 2
 """Runs that may end while they read one content and nothing else."""
@@ -58,10 +59,8 @@ class Journal:
         os.ftruncate(self._handle, 0)
 
     def _write(self, line: str) -> None:
-        try:
+        with storing(self._path):
             os.write(self._handle, line.encode())
-        except OSError as error:
-            raise StorageFailed(self._path, error) from error
 
     def _replay(self, line: str) -> None:
         content = line[1:]

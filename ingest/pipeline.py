@@ -25,7 +25,7 @@ from ingest.crew import choose_crew, start_ray
 from ingest.decoder_child import ChildLimits
 from ingest.describe import Describer, Event, Opened, Outcome
 from ingest.descriptors import commit_refusals, commit_refused_names, commit_shard, descriptors_table
-from ingest.devices import choose_device
+from ingest.devices import ASKED, choose_device
 from ingest.encoders.signal import SignalEncoder
 from ingest.increment import Plan, plan_increment
 from ingest.journal import Journal, open_journal
@@ -40,8 +40,6 @@ from ingest.source.locations import Access, access_to
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-
-DEVICES: Final = ("auto", "cpu", "cuda")
 
 SHARDS: Final = 500
 """A run commits at most about so many shards: every commit lists all files of its table."""
@@ -102,7 +100,7 @@ class IngestSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadInput(f"{name} is {value}; at least 1 is needed")
-        for name, known in (("sampling", SAMPLINGS), ("device", DEVICES)):
+        for name, known in (("sampling", SAMPLINGS), ("device", ASKED)):
             value = getattr(self, name)
             if value not in known:
                 raise BadInput(f"{name} is {value!r}; known are {', '.join(known)}")
@@ -134,20 +132,21 @@ def ingest_videos(
     version = _version(encoder.descriptor_version, settings)
     table = descriptors_table(workspace, version)
     with open_journal(workspace.root / "descriptors" / "ingest.journal") as journal:
-        described = table.read(["content_hash"])["content_hash"]
+        before = table.read(["content_hash"])["content_hash"]
         how = {"verify": settings.verify, "retry": settings.retry_quarantined}
-        plan = plan_increment(workspace, listing.frame, access, described, version, **how)
+        plan = plan_increment(workspace, listing.frame, access, before, version, **how)
         commit_refusals(workspace, plan, plan.unreadable)
         events = tally.counting(_describe_all(plan, settings, access, journal, tally, progress))
         opened, lost = _commit_as_it_comes(workspace, table, plan, settings, events)
         files = plan.files(opened)
-        commit_refused_names(workspace, table, files, version)
+        described = table.read(["content_hash"])
+        commit_refused_names(workspace, described, files, version)
         written = commit_embeddings(workspace, table, files, encoder, refit=settings.refit)
         alike = commit_duplicates(workspace, table)
         journal.forget()
     if lost:
         raise lost
-    ready = files.join(table.read(["content_hash"]), on="content_hash", how="semi")["video_id"]
+    ready = files.join(described, on="content_hash", how="semi")["video_id"]
     counts = tally.close(
         listed=listing.frame.height,
         ready=ready,
@@ -234,8 +233,8 @@ def _describe_all(
                 tell(listed - len(waiting), listed)
             if isinstance(event, Opened):
                 seen.add(event.content_hash)
-            tally.children, tally.worker_deaths = pool.children, pool.deaths
             yield event
+        tally.children, tally.worker_deaths = pool.children, pool.deaths
 
 
 @dataclass(frozen=True, slots=True)

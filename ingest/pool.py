@@ -96,7 +96,9 @@ class Pool:
         self._deaths: Counter[int] = Counter()
         self._failed_starts = self._unread = 0
         self._later: deque[Task] = deque()
-        self._gone = Counter[str]()
+        self._gone = Children()
+        self.deaths = 0
+        """Workers that died."""
         self._lanes = [self._open_lane() for _ in range(crew.lanes)]
 
     def __enter__(self) -> Self:
@@ -118,14 +120,7 @@ class Pool:
     @property
     def children(self) -> Children:
         """Of all workers, also of those that are gone as far as they told."""
-        told = [lane.children for lane in self._lanes]
-        names = ("started", "recycled", "timeouts", "crashes")
-        return Children(*(self._gone[name] + sum(getattr(c, name) for c in told) for name in names))
-
-    @property
-    def deaths(self) -> int:
-        """Workers that died."""
-        return self._gone["workers"]
+        return sum((lane.children for lane in self._lanes), self._gone)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Every file as it is opened, and the outcome of every content that was to be described.
@@ -271,15 +266,14 @@ class Pool:
         opened = self._opened.pop(outcome.number, None)
         if opened is not None:
             self._journal.end(opened.content_hash)
-        waiting.extend(self._claims.settle(opened, outcome))
+        waiting.extend(self._claims.settle(outcome))
         yield outcome
 
     def _bury(self, lane: _Lane, waiting: deque[Task], how: str) -> Iterator[Event]:
         """A new lane in the place of a dead one; its tasks put back, but for one that cost enough workers."""
         self._lanes.remove(lane)
-        for name in ("started", "recycled", "timeouts", "crashes"):
-            self._gone[name] += getattr(lane.children, name)
-        self._gone["workers"] += 1
+        self._gone += lane.children
+        self.deaths += 1
         if not lane.is_ready:
             self._failed_starts += 1
             if self._failed_starts >= MAX_FAILED_STARTS:
@@ -290,7 +284,7 @@ class Pool:
         for task in reversed(lane.tasks()):
             if self._deaths[task.number] < MAX_DEATHS:
                 waiting.appendleft(task)
-                waiting.extend(self._claims.release(task))
+                waiting.extend(self._claims.release(task.number))
         self._lanes.append(self._open_lane())
         for task in guilty:
             if self._deaths[task.number] >= MAX_DEATHS:

@@ -18,7 +18,7 @@ import fsspec
 
 from features.errors import BadInput
 from ingest.failures import MediaRefused
-from ingest.source.attempts import Passing
+from ingest.source.attempts import Passing, unreadable
 from ingest.source.locations import HTTP, Access, confine, scheme_of, shown
 
 CHANGED: Final = ("LastModified", "last_modified", "Last-Modified", "updated", "mtime", "modified", "created")
@@ -62,7 +62,7 @@ def errors_of(url: str) -> Iterator[None]:
     except MediaRefused:
         raise
     except BadInput as refusal:
-        raise _settled(str(refusal)) from refusal
+        raise unreadable(str(refusal)) from refusal
     except Exception as error:  # the edge to foreign code: an S3 client, aiohttp and Google share no base
         raise _judged(_cause(error), shown(url)) from error
 
@@ -132,20 +132,16 @@ def _judged(error: BaseException, name: str) -> MediaRefused:
         return error
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return _settled(f"{name} is not there")
+        return unreadable(f"{name} is not there")
     if isinstance(error, PermissionError) or status in (401, 403):
-        return _settled(f"{name} may not be read; check the credentials and their rights")
+        return unreadable(f"{name} may not be read; check the credentials and their rights")
     if "Credentials" in type(error).__name__:
-        return _settled(f"{name} may not be read: {_said(error)}; set the credentials of its store")
+        return unreadable(f"{name} may not be read: {_said(error)}; set the credentials of its store")
     if isinstance(error, OSError) and error.errno == errno.EBUSY:
-        return _settled(f"{name} changed while it was read; it is tried again next time")
+        return unreadable(f"{name} changed while it was read; it is tried again next time")
     if isinstance(error, TypeError | ValueError | NotImplementedError | IsADirectoryError):
-        return _settled(f"{name} cannot be read: {_said(error)}")
+        return unreadable(f"{name} cannot be read: {_said(error)}")
     return Passing(f"{name} could not be read: {_said(error)}")
-
-
-def _settled(message: str) -> MediaRefused:
-    return MediaRefused("list", "unreadable", message)
 
 
 def _said(error: BaseException) -> str:

@@ -112,7 +112,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
                     self._journal.begin(opened.content_hash, alone=False)
                     [outcome] = self._describer.describe([task.number])
                     self._journal.end(opened.content_hash)
-                    waiting.extend(self._claims.settle(opened, outcome))
+                    waiting.extend(self._claims.settle(outcome))
                     yield outcome
                 elif claim is Claim.LATER:
                     later.append(task)

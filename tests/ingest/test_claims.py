@@ -31,7 +31,7 @@ def test_the_first_of_a_content_is_described_and_its_other_names_are_settled_wit
     assert claims.ask(task(1), opened(1, "new")) is Claim.DESCRIBE
     assert claims.ask(task(2), opened(2, "new")) is Claim.SETTLED
     assert claims.ask(task(1), opened(1, "new")) is Claim.DESCRIBE, "its worker died, and it is opened again"
-    assert claims.settle(opened(1, "new"), outcome(1, "new")) == []
+    assert claims.settle(outcome(1, "new")) == []
     assert claims.ask(task(3), opened(3, "new")) is Claim.SETTLED
 
 
@@ -39,7 +39,7 @@ def test_a_file_that_fails_by_itself_hands_its_content_to_those_that_waited() ->
     claims = Claims(set())
     assert claims.ask(task(1), opened(1, "x")) is Claim.DESCRIBE
     assert claims.ask(task(2), opened(2, "x")) is Claim.SETTLED
-    assert claims.settle(opened(1, "x"), outcome(1, None)) == [task(2)]
+    assert claims.settle(outcome(1, None)) == [task(2)]
     assert claims.ask(task(2), opened(2, "x")) is Claim.DESCRIBE
 
 
@@ -47,7 +47,7 @@ def test_a_worker_that_died_lets_go_of_its_content_and_the_other_names_come_back
     claims = Claims(set())
     assert claims.ask(task(1), opened(1, "x")) is Claim.DESCRIBE
     assert claims.ask(task(2), opened(2, "x")) is Claim.SETTLED
-    assert claims.release(task(1)) == [task(2)]
+    assert claims.release(1) == [task(2)]
     assert claims.ask(task(1), opened(1, "changed meanwhile")) is Claim.DESCRIBE
     assert claims.ask(task(2), opened(2, "x")) is Claim.DESCRIBE
 
@@ -77,10 +77,10 @@ def test_whatever_fails_every_content_that_can_be_is_described_exactly_once(
         content = contents[one.number]
         if rng.random() < 0.3:
             failed.add(one.number)
-            waiting += claims.settle(opened(one.number, content), outcome(one.number, None))
+            waiting += claims.settle(outcome(one.number, None))
         else:
             described.append(content)
-            waiting += claims.settle(opened(one.number, content), outcome(one.number, content))
+            waiting += claims.settle(outcome(one.number, content))
     assert len(described) == len(set(described))
     for content in set(contents) - set(described):
         assert {i for i, c in enumerate(contents) if c == content} <= failed, "each of its files failed"
