@@ -150,7 +150,32 @@ SPACES: Final = (
         False,
         "mean cosine between the modalities' heads; null under two modalities",
     ),
+    Column(
+        "imputed",
+        pl.UInt8(),
+        False,
+        "modalities filled in from neighbours of the item graph, bits as in mask; null in older spaces",
+    ),
+    Column(
+        "sound_fit",
+        pl.Float32(),
+        False,
+        "share of other sounds that fit the rest of this video worse, [0, 1]; null where it cannot be said",
+    ),
+    Column(
+        "text_fit",
+        pl.Float32(),
+        False,
+        "share of other texts that fit the rest of this video worse, [0, 1]; null where it cannot be said",
+    ),
 )
+
+ITEM_GRAPH: Final = (
+    Column("video_key", pl.Int64(), True, "key of the catalogue"),
+    Column("neighbour_key", pl.Int64(), True, "a video that the same people watch, never video_key itself"),
+    Column("weight", pl.Float32(), True, "how alike their audiences are, > 0"),
+)
+"""What people watch together: learnt by the ranker, read where a modality is missing."""
 
 DUPLICATES: Final = (
     Column("video_key", pl.Int64(), True, "key of the catalogue"),
@@ -344,6 +369,12 @@ class VideoTable:
     """Modalities present: visual 1, audio 2, text 4; uint8, (n,)."""
     agreement: Floats
     """Cross-modal agreement, float32, (n,); NaN where unknown."""
+    imputed: npt.NDArray[np.uint8]
+    """Modalities of `vectors` that were filled in from neighbours, bits as in `mask`, uint8, (n,)."""
+    sound_fit: Floats
+    """Share of other sounds that fit the rest of the video worse, float32, (n,), [0, 1]; NaN where unknown."""
+    text_fit: Floats
+    """Share of other texts that fit the rest of the video worse, float32, (n,), [0, 1]; NaN where unknown."""
     duration_s: Floats
     """Seconds, float32, (n,); NaN where unknown."""
     published_ms: Int64s

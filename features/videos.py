@@ -23,6 +23,7 @@ def build_video_table(
     Returns:
         A table whose `vectors` hold all three modalities; (n, 0) where no video has one, zero rows where a
         video lacks it. The mask says what the vectors hold; the space's mask where there are no embeddings.
+        Nothing is imputed yet: who trains on a part of the log may fill in from that part alone.
 
     Raises:
         BadInput: vectors of one modality differ in length.
@@ -37,6 +38,9 @@ def build_video_table(
         joint=_vectors(keys, space, "joint"),
         mask=_mask(keys, vectors, space, embeddings is not None),
         agreement=_floats(_aligned(keys, space, "agreement", pl.Float32())),
+        imputed=np.zeros(len(keys), np.uint8),
+        sound_fit=_floats(_aligned(keys, space, "sound_fit", pl.Float32())),
+        text_fit=_floats(_aligned(keys, space, "text_fit", pl.Float32())),
         duration_s=_floats(rows["duration_s"]),
         published_ms=rows["published_at"].dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64),
         creators=_codes(rows["creator_id"]),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.contracts import CATALOGUE, DUPLICATES, EMBEDDINGS, INTERACTIONS, QUARANTINE, SPACES
+from features.contracts import CATALOGUE, DUPLICATES, EMBEDDINGS, INTERACTIONS, ITEM_GRAPH, QUARANTINE, SPACES
 from features.errors import BadInput, NotFound
 from features.tables import Table, create_durably, read_json, write_durably
 
@@ -42,6 +42,11 @@ class Workspace:
     def duplicates(self) -> Table:
         """Groups of near-duplicate videos; replaced as a whole."""
         return Table(self.root / "duplicates", DUPLICATES)
+
+    @property
+    def item_graph(self) -> Table:
+        """Neighbours of each video by audience; replaced as a whole."""
+        return Table(self.root / "graph", ITEM_GRAPH)
 
     def embeddings(self, encoder_version: str) -> Table:
         """Per-modality vectors and quality columns of one encoder version."""

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.contracts import DAY_MS, EVENTS, INTERACTIONS, TS, VECTOR, VideoTable, conform
+from features.contracts import DAY_MS, EVENTS, INTERACTIONS, SPACES, TS, VECTOR, VideoTable, conform
 from features.redis_server import private_redis
 from features.videos import build_video_table
 from features.workspace import Workspace, open_workspace
@@ -86,7 +86,7 @@ def videos(catalogue: pl.DataFrame) -> VideoTable:
     ids = catalogue.select("video_key", "video_id")
     embeddings = ids.with_columns(visual=units(48, 0), audio=units(33, 6), text=units(20, 4))
     space = ids.with_columns(joint=units(24, 0), mask=pl.lit(7, pl.UInt8), agreement=pl.lit(0.5, pl.Float32))
-    return build_video_table(catalogue, space, embeddings)
+    return build_video_table(catalogue, conform(space, SPACES, "test"), embeddings)
 
 
 @pytest.fixture(scope="session")
