@@ -20,8 +20,8 @@ from features.contracts import VECTOR, Floats
 from features.tables import Table, write_all_durably
 from features.workspace import Workspace
 from ingest.descriptors import DESCRIBED, PICTURES, PRINTS
-from ingest.encoders.projector import MAX_FIT_ROWS, load_projector
-from ingest.encoders.protocol import Encoder, Projector
+from ingest.encoders.projector import MAX_FIT_ROWS, FittedProjector, load_projector
+from ingest.encoders.protocol import Encoder
 from ingest.encoders.query import encoder_directory
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,8 @@ def commit_embeddings(
     target = workspace.embeddings(projector.encoder_version)
     snapshot = target.snapshot()
     held = target.read(["video_id", "content_hash"], at=snapshot)
-    if snapshot.meta.get("descriptors") != table.name:
+    origin = _origin(table, encoder)
+    if any(snapshot.meta.get(name) != value for name, value in origin.items()):
         held = held.clear()  # rows of other settings: equal statistics make no equal vectors
     due = _due(videos, before, held, facts if is_new else facts.clear())
     if not due.height and workspace.encoder_versions()[-1] != projector.encoder_version:
@@ -82,12 +83,18 @@ def commit_embeddings(
         catalogue = register(workspace, due.select("video_id", "uri"))
         due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
         write_all_durably(_pictures(workspace, due, table))
-        meta = {"fitted_on": counts, **snapshot.meta, "descriptors": table.name}
+        meta = {"fitted_on": counts, **({} if is_new else snapshot.meta), **origin}
+        meta |= {"encoder": list(encoder.specs), "shared": list(encoder.shared)}
         target.upsert(_embedding_rows(due, table, projector, encoder), "video_key", meta=meta)
         log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
     if ready.height:
         register(workspace, ready)
     return Written(projector.encoder_version, frozenset(due["video_id"]))
+
+
+def _origin(table: Table, encoder: Encoder) -> dict[str, str]:
+    """What vectors were made of, for the commit's meta."""
+    return {"descriptors": table.name, "text": encoder.text_version}
 
 
 def _with_words(ready: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
@@ -120,12 +127,12 @@ def _projector(
     encoder: Encoder,
     *,
     refit: bool,
-) -> tuple[Projector, dict[str, int], bool]:
+) -> tuple[FittedProjector, dict[str, int], bool]:
     """The newest projector of these descriptors, or a new one; what there is to fit on; whether it is new."""
     counts = _counts(table, videos, catalogue)
     for version in reversed(workspace.encoder_versions()):
         meta = workspace.embeddings(version).snapshot().meta
-        if refit or meta.get("descriptors") != table.name:
+        if refit or any(meta.get(name) != value for name, value in _origin(table, encoder).items()):
             continue
         projector = load_projector(encoder_directory(workspace, version))
         grown = (n >= max(MIN_REFIT, REFIT_GROWTH * meta["fitted_on"].get(m, 0)) for m, n in counts.items())
@@ -149,7 +156,7 @@ def _all_words(videos: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
 
 def _fit(
     workspace: Workspace, table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame, encoder: Encoder
-) -> Projector:
+) -> FittedProjector:
     """Statistics of all contents, or of a sample that does not depend on which worker was faster."""
     raw = {m: _stack(_sample(table, m)) for m in DESCRIBED}
     words = _all_words(videos, catalogue).filter(HAS_WORDS)
@@ -169,7 +176,7 @@ def _sample(table: Table, modality: str) -> pl.Series:
 
 def _describe_words(words: pl.DataFrame, encoder: Encoder) -> tuple[list[int], Floats]:
     """Rows that have words, and their raw descriptors (n, D)."""
-    found = [encoder.describe_text(*row) for row in words.select(WORDS).iter_rows()]
+    found = encoder.describe_texts(words.select(WORDS).rows())
     at = [place for place, raw in enumerate(found) if raw is not None]
     return at, np.stack([raw for raw in found if raw is not None]) if at else np.zeros((0, 0), np.float32)
 
@@ -185,7 +192,7 @@ def _stack(vectors: pl.Series) -> Floats:
 
 
 def _embedding_rows(
-    due: pl.DataFrame, table: Table, projector: Projector, encoder: Encoder
+    due: pl.DataFrame, table: Table, projector: FittedProjector, encoder: Encoder
 ) -> Iterator[pl.DataFrame]:
     """Rows of embeddings in the order of the frame, so many at a time that memory stays bounded."""
     pictures = [*PICTURES, *PRINTS]
@@ -202,7 +209,7 @@ def _embedding_rows(
         yield joined.drop(*DESCRIBED, *WORDS).hstack(vectors)
 
 
-def _project(raw: pl.Series, modality: str, projector: Projector) -> pl.Series:
+def _project(raw: pl.Series, modality: str, projector: FittedProjector) -> pl.Series:
     at = raw.is_not_null().arg_true().to_list()
     return _place(modality, len(raw), at, projector.project(modality, _stack(raw)) if at else _stack(raw))
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import polars as pl
+import torch
 
 from features.errors import BadInput
 from features.tables import Table
@@ -26,7 +27,7 @@ from ingest.decoder_child import ChildLimits
 from ingest.describe import Describer, Event, Opened, Outcome
 from ingest.descriptors import commit_refusals, commit_refused_names, commit_shard, descriptors_table
 from ingest.devices import ASKED, choose_device
-from ingest.encoders.signal import SignalEncoder
+from ingest.encoders.choose import DEFAULT, make_encoder
 from ingest.increment import Plan, plan_increment
 from ingest.journal import Journal, open_journal
 from ingest.known_files import commit_known_files
@@ -57,6 +58,8 @@ class IngestSettings:
     """Frames taken of a video, > 0."""
     sampling: str = "exact"
     """How they are chosen: `exact` midpoints, `keyframe` (cheaper), `shots` (at least one a shot)."""
+    encoder: tuple[str, ...] = DEFAULT
+    """Specs of what embeds, see `encoders.choose`."""
     max_audio_s: float = 60.0
     """Longest stretch of sound taken, s."""
     rungs: tuple[str, ...] = RUNGS
@@ -128,7 +131,7 @@ def ingest_videos(
     settings, tally = settings or IngestSettings(), Tally()
     listing = list_source(source, settings.media_root)
     access = access_to(listing.root, settings.allow_schemes, settings.media.max_bytes)
-    encoder = SignalEncoder()
+    encoder = make_encoder(settings.encoder)
     version = _version(encoder.descriptor_version, settings)
     table = descriptors_table(workspace, version)
     with open_journal(workspace.root / "descriptors" / "ingest.journal") as journal:
@@ -247,10 +250,11 @@ class Recruit:
 
     def __call__(self) -> Describer:
         how = self.settings
+        torch.set_num_threads(1)
         chosen = choose_device(self.device)
         engine = chosen.name if chosen.decoder == "nvdec" else None
         return Describer(
-            SignalEncoder(chosen.name, threads=1).start(),
+            make_encoder(how.encoder, chosen.name),
             how.decode,
             self.access,
             how.limits,

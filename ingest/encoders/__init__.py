@@ -1,6 +1,10 @@
 """From a clip and its words to vectors, and from a query to the same space.
 
-protocol   what an encoder is
+protocol   what an encoder is, and what a model must have to become one
+choose     from specs on a command line to an encoder
+compose    several encoders as one, each for its own modalities
+vectors    an encoder made of a model that needs no statistics
+hf         models in the format of Hugging Face: vision-language, pictures, sounds, words
 signal     the default encoder: no weights, no download
 sound      raw descriptor of a sound (torch, torchaudio)
 resample   a sound at another rate (torch)

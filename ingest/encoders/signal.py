@@ -16,7 +16,7 @@ from features.contracts import Floats
 from features.errors import BadInput
 from ingest.encoders.picture import PICTURE_BLOCKS, PICTURE_VERSION, describe_pictures
 from ingest.encoders.projector import FittedProjector, fit_projector
-from ingest.encoders.protocol import ClipLike
+from ingest.encoders.protocol import ClipLike, Words
 from ingest.encoders.sound import SOUND_BLOCKS, SOUND_VERSION, describe_sounds
 from ingest.encoders.text import TEXT_BLOCKS, TEXT_VERSION, describe_text
 
@@ -47,9 +47,29 @@ class SignalEncoder:
             raise BadInput(f"{self.together} clips together; at least 1 is needed")
 
     @property
+    def specs(self) -> tuple[str, ...]:
+        """What `choose.make_encoder` makes it of."""
+        return ("signal",)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All modalities."""
+        return tuple(BLOCKS)
+
+    @property
     def descriptor_version(self) -> str:
-        """Names code and settings of the raw descriptors."""
-        return f"signal-{PICTURE_VERSION}-{SOUND_VERSION}-{TEXT_VERSION}"
+        """Names code and settings of raw descriptors of media."""
+        return f"signal-{PICTURE_VERSION}-{SOUND_VERSION}"
+
+    @property
+    def text_version(self) -> str:
+        """Names code and settings of raw descriptors of words."""
+        return TEXT_VERSION
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """No two modalities meet before they are aligned."""
+        return ()
 
     def start(self) -> SignalEncoder:
         """Sets the process's torch threads; a worker calls it once, before its first clip."""
@@ -77,15 +97,15 @@ class SignalEncoder:
                     found[place][modality] = raw
         return found
 
-    def describe_text(
-        self, title: str | None, description: str | None, tags: list[str] | None
-    ) -> Floats | None:
-        """Raw descriptor of the words, float32, (D,); None where there are none."""
-        return describe_text(title, description, tags)
+    def describe_texts(self, texts: Sequence[Words]) -> list[Floats | None]:
+        """Raw descriptor of the words of each video, float32, (D,); None where there are none."""
+        return [describe_text(*words) for words in texts]
 
     def fit(self, descriptors: dict[str, Floats]) -> FittedProjector:
         """The projector of a corpus, from raw descriptors (n, D) by modality; n may differ between them."""
-        projector = fit_projector("signal", self.descriptor_version, BLOCKS, descriptors)
+        projector = fit_projector(
+            "signal", f"{self.descriptor_version}-{self.text_version}", BLOCKS, descriptors
+        )
         counts = " ".join(f"{modality}={len(raw)}" for modality, raw in descriptors.items())
         log.info("fitted encoder_version=%s %s", projector.encoder_version, counts)
         return projector
