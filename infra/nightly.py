@@ -28,7 +28,7 @@ from infra.progress import Advance, Stages
 from infra.settings import NightlySettings
 from ingest.encoders.query import save_query_encoder
 from ingest.pipeline import IngestSettings, ingest_videos
-from ingest.space import build_space
+from ingest.space import SpaceSettings, build_space
 from ranker.bundle import read_manifest
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
@@ -64,7 +64,7 @@ def run_nightly(settings: NightlySettings, stages: Stages, *, resume: bool = Fal
     workspace = open_workspace(settings.workspace, create=True)
     ledger = begin(workspace, settings, resume=resume)
     encoder = _bring_in(workspace, settings, ledger, stages)
-    space = _build_space(workspace, encoder, ledger, stages)
+    space = _build_space(workspace, encoder, settings, ledger, stages)
     features = _build_features(workspace, space, settings, ledger, stages)
     holdout = choose_holdout(features, settings.holdout_days)
     bundle = _train(workspace, features, holdout, settings, ledger, stages)
@@ -123,11 +123,16 @@ def open_store(redis_url: str | None, workspace: Workspace) -> Iterator[Store]:
             store.close()
 
 
-def _build_space(workspace: Workspace, encoder: str | None, ledger: Ledger, stages: Stages) -> str | None:
+def _build_space(
+    workspace: Workspace, encoder: str | None, settings: NightlySettings, ledger: Ledger, stages: Stages
+) -> str | None:
     if encoder is None and not workspace.encoder_versions():
         return None
     with stages.stage("align and fuse modalities"):
-        built = ledger.step("space", lambda: dataclasses.asdict(build_space(workspace, encoder)))
+        how = SpaceSettings(
+            fusion=settings.space_fusion, co_watched=settings.co_watched, threads=settings.threads
+        )
+        built = ledger.step("space", lambda: dataclasses.asdict(build_space(workspace, encoder, how)))
     stages.note(describe_space(built))
     return str(built["space_version"])
 
@@ -178,7 +183,7 @@ def _train(
     stages: Stages,
 ) -> str:
     with stages.stage("train two-tower, item-item and trees") as advance:
-        how = TrainSettings(seed=settings.seed, threads=settings.threads)
+        how = TrainSettings(seed=settings.seed, threads=settings.threads, fusion=settings.fusion)
         result = ledger.step("train", lambda: train_bundle(workspace, features, how, holdout, advance))
     stages.note(describe_bundle(result))
     return str(result["bundle"])
@@ -266,6 +271,7 @@ def _describe_spent(counts: dict[str, Any]) -> str:
 
 def _ingest_settings(settings: NightlySettings) -> IngestSettings:
     return IngestSettings(
+        encoder=settings.encoder,
         sampling=settings.sampling,
         device=settings.device,
         workers=settings.workers,
@@ -285,9 +291,11 @@ def describe_events(counts: dict[str, Any]) -> str:
 def describe_space(built: dict[str, Any]) -> str:
     """One line: whether the space was trained, and the recall that decided it."""
     state = "aligned" if built["aligned"] else "not aligned (concatenated)"
+    state += ", from the last one" if built["warm"] else ""
+    filled = f"; {built['imputed']:,} videos filled in from neighbours" if built["imputed"] else ""
     return (
         f"space {built['space_version']}: {state}; held-out recall {built['recall']:.2f}, "
-        f"shuffled control {built['control']:.2f}"
+        f"shuffled control {built['control']:.2f}{filled}"
     )
 
 

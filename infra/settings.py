@@ -7,13 +7,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from features.errors import BadInput
 
 DEFAULT_WORKSPACE = "workspace"
 SAMPLINGS = ("exact", "keyframe", "shots")
 DEVICES = ("auto", "cpu", "cuda")
+SPACE_FUSIONS = ("mean", "gated")
+FUSIONS = ("concat", "gated", "attention")
+DEFAULT_FUSION = "gated"
 
 
 def workspace_from_environment() -> str:
@@ -45,6 +48,8 @@ class NightlySettings:
     """None: Ray on this machine."""
     workers: int = 2
     """Ray actors that decode and describe, >= 1; one core each."""
+    encoder: tuple[str, ...] = ("signal",)
+    """What embeds: signal, hf:PATH_OR_NAME or package.module:ClassName; one modality alone as visual=…"""
     sampling: str = "exact"
     """How frames are chosen: exact, keyframe or shots."""
     device: str = "auto"
@@ -53,6 +58,12 @@ class NightlySettings:
     """Files of a manifest may lie below it; None for the manifest's own directory."""
     allow_schemes: tuple[str, ...] = ()
     """URL schemes that files of a manifest may have beside that of the source."""
+    space_fusion: Literal["mean", "gated"] = "mean"
+    """How the modalities of a video become its joint vector: mean or gated."""
+    co_watched: bool = False
+    """Align modalities on what people watch together too, once a bundle has left an item graph."""
+    fusion: str = DEFAULT_FUSION
+    """How the ranker's video tower combines modalities: concat, gated or attention."""
     threads: int = 2
     """Threads of torch, LightGBM and FAISS while training, >= 1."""
     max_unknown_share: float = 0.5
@@ -77,7 +88,9 @@ class NightlySettings:
         for name, low in (("workers", 1), ("threads", 1), ("holdout_days", 0), ("k", 1), ("seed", 0)):
             if getattr(self, name) < low:
                 raise BadInput(f"{name} is {getattr(self, name)}; at least {low} is needed")
-        choices = (("sampling", SAMPLINGS), ("device", DEVICES))
+        choices = (
+            ("sampling", SAMPLINGS), ("device", DEVICES), ("space_fusion", SPACE_FUSIONS), ("fusion", FUSIONS)
+        )  # fmt: skip
         for name, known in choices:
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} is {getattr(self, name)!r}; known are {', '.join(known)}")
@@ -123,6 +136,8 @@ def settings_from(
     for name in ("embeddings", "events"):
         if name in values:
             values[name] = tuple(_beside(base, value) for value in values[name])
+    if "encoder" in values:
+        values["encoder"] = tuple(_encoder_beside(base, spec) for spec in values["encoder"])
     if workspace is not None:
         values["workspace"] = workspace
     if "workspace" not in values:
@@ -132,7 +147,8 @@ def settings_from(
 
 
 _INTEGERS = ("workers", "threads", "holdout_days", "k", "seed")
-_LISTS = ("embeddings", "events", "arms", "allow_schemes")
+_LISTS = ("embeddings", "events", "arms", "allow_schemes", "encoder")
+_FLAGS = ("co_watched",)
 
 
 def _typed(name: str, value: Any, what: str) -> Any:
@@ -143,6 +159,10 @@ def _typed(name: str, value: Any, what: str) -> Any:
     if name in _INTEGERS:
         if isinstance(value, bool) or not isinstance(value, int):
             raise BadInput(f"{what}: {name} is {value!r}; give a whole number")
+        return value
+    if name in _FLAGS:
+        if not isinstance(value, bool):
+            raise BadInput(f"{what}: {name} is {value!r}; give true or false")
         return value
     if name == "max_unknown_share":
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -158,3 +178,9 @@ def _beside(base: Path, value: str) -> str:
         return value
     path = Path(value).expanduser()
     return str(path if path.is_absolute() else base / path)
+
+
+def _encoder_beside(base: Path, spec: str) -> str:
+    """The spec with the path of a model made absolute, where there is one beside the file."""
+    before, model, after = spec.partition("hf:")
+    return f"{before}hf:{base / after}" if model and (base / after).is_dir() else spec

@@ -2,9 +2,8 @@
 
 Linear heads, started in closed form and trained by symmetric InfoNCE between every two modalities, and a
 verdict: the same training on shuffled pairs is the control, and a space that does not find held-out pairs
-clearly better than its control is not to be published.
-Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-figure 3; we differ in that near-duplicates are no negatives of each other, and in the noise on the inputs.
+clearly better than its control is not to be published. Modalities that share a space already are its anchor:
+their vectors stay as they are, and the others are trained into it.
 """
 
 from __future__ import annotations
@@ -14,45 +13,20 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from features.contracts import Floats, Int64s
-from ingest.encoders.heads import Head, Heads
+from features.contracts import Int64s
+from ingest.alignment.corpus import ALONE, Corpus, CoWatched, Pairs, Vectors
+from ingest.alignment.judge import Verdict, judge, recall
+from ingest.alignment.settings import AlignSettings
+from ingest.alignment.train import train_heads
+from ingest.encoders.heads import Head, Heads, block_heads, identity_head, stack_blocks
+
+__all__ = ["AlignSettings", "Alignment", "CoWatched", "align", "publishable"]
 
 log = logging.getLogger(__name__)
-
-Vectors = dict[str, Floats]
-
-
-@dataclass(frozen=True, slots=True)
-class AlignSettings:
-    """How heads are trained and judged."""
-
-    dim: int = 64
-    """Length of joint vectors."""
-    ridge: float = 0.1
-    """Of the closed-form start, in units of a modality's mean variance."""
-    steps: int = 30
-    """Of InfoNCE, from there."""
-    batch: int = 512
-    """Videos a step; all where there are fewer."""
-    learning_rate: float = 0.003
-    weight_decay: float = 0.1
-    temperature: float = 0.3
-    noise: float = 0.3
-    """Expected length of the noise added to a unit input while training."""
-    same: float = 0.95
-    """Two videos nearer than this in any modality (cosine) are no negatives of each other."""
-    min_pairs: int = 40
-    """Two modalities with fewer common videos are not aligned with each other."""
-    folds: int = 4
-    max_judged: int = 500
-    """Above `folds` times this many videos, one fold of this size is judged: it is large enough."""
-    seed: int = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +40,13 @@ class Alignment:
     """The same for heads trained on shuffled pairs, [0, 1]."""
     judged: int
     """Videos held out in all."""
+    co_watched: bool = False
+    """True where videos watched by the same people were trained on too: recall is no worse for it."""
+    recall_other: float | None = None
+    """Held-out recall of the other choice: with co-watched pairs where they were left out, without them where
+    they were not; None where there are none."""
+    warm: bool = False
+    """True where the heads began as last night's."""
 
     @property
     def beats_control(self) -> bool:
@@ -78,7 +59,15 @@ class Alignment:
 
 
 def align(
-    vectors: Vectors, encoder_version: str, settings: AlignSettings, threads: int = 1
+    vectors: Vectors,
+    encoder_version: str,
+    settings: AlignSettings,
+    threads: int = 1,
+    *,
+    shared: tuple[str, ...] = (),
+    groups: Int64s | None = None,
+    co_watched: CoWatched | None = None,
+    start: Heads | None = None,
 ) -> Alignment | None:
     """Heads trained on all videos, with the recall that the same training reaches on held-out ones.
 
@@ -87,178 +76,99 @@ def align(
         encoder_version: of the vectors.
         settings: how.
         threads: torch threads while training.
+        shared: modalities whose vectors lie in one space as they are; the joint space is then theirs.
+        groups: near-duplicates have the same number, int64, (n,), -1 for the others; they are no negatives of
+            each other and never held out from one another. None: nobody looked.
+        co_watched: videos watched by the same people, rows of `vectors`; trained on where that does not make
+            the held-out recall worse.
+        start: last night's heads; taken as a start where they are of the same encoder and the same lengths.
 
     Returns:
         None where no two modalities have `min_pairs` common videos: there is nothing to align.
+
+    Raises:
+        BadInput: rows, groups and co-watched pairs are not of the same videos, or shared lengths differ.
     """
-    pairs = _trainable_pairs(vectors, settings.min_pairs)
+    shared = tuple(name for name in shared if name in vectors) if len(set(shared) & set(vectors)) > 1 else ()
+    n = len(next(iter(vectors.values()), ()))
+    corpus = Corpus(vectors, np.full(n, ALONE, np.int64) if groups is None else groups, shared, co_watched)
+    pairs = corpus.pairs(settings.min_pairs)
     if not pairs:
         return None
     with _torch_threads(threads):
-        recall, control, judged = _judge(vectors, pairs, settings)
-        heads = Heads(encoder_version, True, _train(vectors, pairs, settings, settings.seed))
-    log.info("aligned recall=%.3f control=%.3f judged=%d on %s", recall, control, judged, encoder_version)
-    return Alignment(heads, recall, control, judged)
+        verdict = judge(corpus, pairs, settings)
+        watched = verdict.recall_watched is not None and verdict.recall_watched >= verdict.recall
+        corpus = corpus if watched else corpus.without_co_watched()
+        last = _fitting(start, corpus, pairs, encoder_version, settings)
+        trained, warm = _train(corpus, pairs, settings, last)
+    found = _said(verdict, _complete(trained, vectors, encoder_version), watched, warm)
+    log.info(
+        "aligned recall=%.3f control=%.3f judged=%d co_watched=%s warm=%s on %s",
+        *(found.recall, found.control, found.judged, found.co_watched, found.warm, encoder_version),
+    )
+    return found
 
 
-def _trainable_pairs(vectors: Vectors, min_pairs: int) -> list[tuple[str, str]]:
-    present = {name: rows.any(axis=1) for name, rows in vectors.items()}
-    common = {(a, b): int((present[a] & present[b]).sum()) for a, b in combinations(vectors, 2)}
-    return [pair for pair, count in common.items() if count >= min_pairs]
+def publishable(
+    found: Alignment | None, encoder_version: str, dims: dict[str, int], shared: tuple[str, ...] = ()
+) -> Heads:
+    """Trained heads where they beat their control, else heads that leave every modality as it is.
 
-
-def _judge(
-    vectors: Vectors, pairs: list[tuple[str, str]], settings: AlignSettings
-) -> tuple[float, float, int]:
-    """Recall on held-out videos, recall of the shuffled control on the same ones, and how many they are."""
-    true, shuffled, judged = [], [], 0
-    for fold, (kept, held) in enumerate(_folds(len(next(iter(vectors.values()))), settings)):
-        train = {name: rows[kept] for name, rows in vectors.items()}
-        test = {name: rows[held] for name, rows in vectors.items()}
-        seed = settings.seed + fold
-        found = _recall(test, pairs, _train(train, pairs, settings, seed))
-        fooled = _recall(test, pairs, _train(_shuffle(train, seed), pairs, settings, seed))
-        if found is not None and fooled is not None:
-            true.append(found)
-            shuffled.append(fooled)
-            judged += len(held)
-    return (float(np.mean(true)), float(np.mean(shuffled)), judged) if judged else (0.0, 0.0, 0)
-
-
-def _folds(n: int, settings: AlignSettings) -> Iterator[tuple[Int64s, Int64s]]:
-    order = np.random.default_rng(settings.seed).permutation(n)
-    if n > settings.folds * settings.max_judged:
-        yield order[settings.max_judged :], order[: settings.max_judged]
-        return
-    for fold in range(settings.folds):
-        held = np.arange(n) % settings.folds == fold
-        yield order[~held], order[held]
-
-
-def _shuffle(vectors: Vectors, seed: int) -> Vectors:
-    """Every modality keeps its rows and loses its videos; who has which modality stays."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    for name, rows in vectors.items():
-        present = np.flatnonzero(rows.any(axis=1))
-        out[name] = rows.copy()
-        out[name][present] = rows[rng.permutation(present)]
-    return out
-
-
-def _recall(vectors: Vectors, pairs: list[tuple[str, str]], heads: dict[str, Head]) -> float | None:
-    """Share of videos whose other half is among the nearest tenth: mean over pairs and directions."""
-    shares = []
-    for a, b in pairs:
-        both = vectors[a].any(axis=1) & vectors[b].any(axis=1)
-        if both.sum() < 5:
-            continue
-        cosine = heads[a].apply(vectors[a][both]) @ heads[b].apply(vectors[b][both]).T
-        k = max(1, len(cosine) // 10)
-        own = np.diagonal(cosine)
-        shares += [float(((cosine > own[:, None]).sum(axis=1) < k).mean())]
-        shares += [float(((cosine > own[None, :]).sum(axis=0) < k).mean())]
-    return float(np.mean(shares)) if shares else None
+    Args:
+        found: what `align` gave.
+        encoder_version: of the vectors.
+        dims: length of the vectors by modality.
+        shared: modalities whose vectors lie in one space as they are.
+    """
+    if found and found.beats_control:
+        return found.heads
+    if found:
+        log.warning("space not aligned: recall=%.3f control=%.3f", found.recall, found.control)
+    return block_heads(encoder_version, dims, shared)
 
 
 def _train(
-    vectors: Vectors, pairs: list[tuple[str, str]], settings: AlignSettings, seed: int
-) -> dict[str, Head]:
-    generator = torch.Generator().manual_seed(seed)
-    means = {name: _mean_present(rows) for name, rows in vectors.items()}
-    inputs = {name: torch.from_numpy(rows) for name, rows in vectors.items()}
-    centres = {name: torch.from_numpy(mean) for name, mean in means.items()}
-    weights = {n: w.requires_grad_() for n, w in _start(inputs, centres, pairs, settings).items()}
-    optimizer = torch.optim.AdamW(
-        weights.values(), settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
-    )
-    n = len(next(iter(vectors.values())))
-    with torch.enable_grad():
-        for _ in range(settings.steps):
-            some = torch.randperm(n, generator=generator)[: settings.batch]
-            batch = {name: rows[some] for name, rows in inputs.items()}
-            loss = _loss(batch, centres, weights, pairs, settings, generator)
-            if loss is None:
-                continue
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    return {name: Head(means[name], weights[name].detach().numpy().copy()) for name in vectors}
+    corpus: Corpus, pairs: Pairs, settings: AlignSettings, last: dict[str, Head] | None
+) -> tuple[dict[str, Head], bool]:
+    """Heads, and whether they began as last night's: these give way where they fit tonight's corpus worse."""
+    fresh = train_heads(corpus, pairs, settings, settings.seed)
+    if last is None:
+        return fresh, False
+    warm = train_heads(corpus, pairs, settings, settings.seed, last)
+    some = np.random.default_rng(settings.seed).permutation(len(corpus))[: 4 * settings.max_judged]
+    seen = corpus.part(some)
+    worth, worth_fresh = (recall(seen, pairs, heads) or 0.0 for heads in (warm, fresh))
+    if worth < worth_fresh - settings.warm_slack:
+        log.warning("last night's heads find %.3f, fresh ones %.3f: a fresh space", worth, worth_fresh)
+        return fresh, False
+    return warm, True
 
 
-def _mean_present(rows: Floats) -> Floats:
-    return np.asarray(rows.sum(axis=0, dtype=np.float64) / max(int(rows.any(axis=1).sum()), 1), np.float32)
+def _fitting(
+    start: Heads | None, corpus: Corpus, pairs: Pairs, encoder_version: str, settings: AlignSettings
+) -> dict[str, Head] | None:
+    """Last night's heads of the modalities to train, where they are of this encoder and these lengths."""
+    if start is None or start.encoder_version != encoder_version:
+        return None
+    names = [n for n in corpus.vectors if n in corpus.shared or any(n in pair for pair in pairs)]
+    dim = corpus.vectors[corpus.shared[0]].shape[1] if corpus.shared else settings.dim
+    if set(start.comparable) != set(names):
+        return None
+    last = {name: start.by_modality[name].first(dim) for name in names}
+    wanted = {name: (corpus.vectors[name].shape[1], dim) for name in names}
+    return last if {name: head.weights.shape for name, head in last.items()} == wanted else None
 
 
-def _start(
-    inputs: dict[str, torch.Tensor],
-    centres: dict[str, torch.Tensor],
-    pairs: list[tuple[str, str]],
-    settings: AlignSettings,
-) -> dict[str, torch.Tensor]:
-    """Closed-form start by modality, float32, (d_in, dim): axes on which the modalities of a video correlate.
-
-    Source: generalised canonical correlation in the sum-of-correlations form of Kettenring, Biometrika 1971;
-    we add a ridge, and weigh each axis by its shared part, squared, so that axes nobody shares vanish.
-    """
-    sizes = [rows.shape[1] for rows in inputs.values()]
-    ends = np.cumsum(sizes)
-    span = {name: slice(end - size, end) for name, size, end in zip(inputs, sizes, ends, strict=True)}
-    centred = {name: (rows - centres[name]).double() for name, rows in inputs.items()}
-    present = {name: rows.any(dim=1) for name, rows in inputs.items()}
-    shared, unmix = (torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64) for _ in range(2))
-    for name, rows in centred.items():
-        unmix[span[name], span[name]] = _whitener(rows[present[name]], settings.ridge)
-    for a, b in pairs:
-        both = present[a] & present[b]
-        cross = centred[a][both].T @ centred[b][both] / int(both.sum())  # (d_a, d_b)
-        shared[span[a], span[b]], shared[span[b], span[a]] = cross, cross.T
-    values, axes = torch.linalg.eigh(unmix.T @ shared @ unmix)
-    values, axes = values.flip(0)[: settings.dim], axes.flip(1)[:, : settings.dim]
-    weights = unmix @ (axes * values.clamp_min(0.0).square())  # (sum of d_in, <= dim)
-    weights = F.pad(weights, (0, settings.dim - weights.shape[1]))
-    weights *= math.sqrt(settings.dim) / max(float(weights.norm()), 1e-9)
-    return {name: weights[rows].float().contiguous() for name, rows in span.items()}
+def _complete(trained: dict[str, Head], vectors: Vectors, encoder_version: str) -> Heads:
+    """A modality that too few videos have to be aligned stands beside the others: it has a usable vector."""
+    rest = {name: rows.shape[1] for name, rows in vectors.items() if name not in trained and rows.shape[1]}
+    return stack_blocks(encoder_version, trained, {name: identity_head(dim) for name, dim in rest.items()})
 
 
-def _whitener(centred: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Inverse transposed Cholesky factor of the covariance with a ridge, float64, (d, d)."""
-    unit = torch.eye(centred.shape[1], dtype=torch.float64)
-    covariance = centred.T @ centred / max(len(centred), 1)
-    covariance += (ridge * covariance.trace() / len(unit) + 1e-9) * unit
-    inverse: torch.Tensor = torch.linalg.inv(torch.linalg.cholesky(covariance))
-    return inverse.T
-
-
-def _loss(
-    batch: dict[str, torch.Tensor],
-    centres: dict[str, torch.Tensor],
-    weights: dict[str, torch.Tensor],
-    pairs: list[tuple[str, str]],
-    settings: AlignSettings,
-    generator: torch.Generator,
-) -> torch.Tensor | None:
-    """Symmetric InfoNCE, mean over the pairs of modalities; None where the batch has no pair."""
-    losses = []
-    for a, b in pairs:
-        both = (batch[a].any(dim=1) & batch[b].any(dim=1)).nonzero()[:, 0]
-        if len(both) < 2:
-            continue
-        x, y = batch[a][both], batch[b][both]  # (m, d_a), (m, d_b)
-        alike = ((x @ x.T > settings.same) | (y @ y.T > settings.same)).fill_diagonal_(False)  # (m, m)
-        left = _head(x, centres[a], weights[a], settings.noise, generator)  # (m, d)
-        right = _head(y, centres[b], weights[b], settings.noise, generator)  # (m, d)
-        logits = (left @ right.T / settings.temperature).masked_fill(alike, -1e4)  # (m, m)
-        target = torch.arange(len(both))
-        losses.append((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2.0)
-    return torch.stack(losses).mean() if losses else None
-
-
-def _head(
-    x: torch.Tensor, centre: torch.Tensor, weights: torch.Tensor, noise: float, generator: torch.Generator
-) -> torch.Tensor:
-    jitter = torch.randn(x.shape, generator=generator) * (noise / math.sqrt(x.shape[1]))
-    return F.normalize((x - centre + jitter) @ weights, dim=1)
+def _said(verdict: Verdict, heads: Heads, watched: bool, warm: bool) -> Alignment:
+    with_them = verdict.recall_watched
+    chosen, other = (with_them, verdict.recall) if watched else (verdict.recall, with_them)
+    return Alignment(heads, chosen or 0.0, verdict.control, verdict.judged, watched, other, warm)
 
 
 @contextmanager

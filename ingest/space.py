@@ -7,22 +7,29 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from features.contracts import MODALITIES, Floats
+from features.contracts import MODALITIES, Floats, Int64s
 from features.errors import BadInput, NotFound
+from features.impute import neighbour_means
+from features.neighbours import Neighbours, neighbours_of
 from features.tables import Snapshot
 from features.workspace import Workspace
-from ingest.align import AlignSettings, align
-from ingest.encoders.heads import Heads, block_heads
-from ingest.fuse import Fused, fuse
+from ingest.agree import Agreement, judge_agreement
+from ingest.align import AlignSettings, CoWatched, align, publishable
+from ingest.alignment.corpus import ALONE
+from ingest.encoders.heads import Heads, load_heads
+from ingest.fuse import KINDS, Fused, FusionKind, fuse
 
 log = logging.getLogger(__name__)
 
-SPACE_CODE = "space-code-1"
+SPACE_CODE: Final = "space-code-2"
 """Goes into the version's hash: changes whenever the same input would give other vectors."""
+
+Flags = dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,19 @@ class SpaceSettings:
     """How a space is built."""
 
     align: AlignSettings = field(default_factory=AlignSettings)
+    fusion: FusionKind = "mean"
+    """How present modalities become one vector, see `fuse`."""
+    co_watched: bool = False
+    """Train on videos that the same people watch too. What is learnt from the log must not be judged on it:
+    the item graph holds only what a bundle was trained on."""
+    impute: bool = True
+    """Fill in a missing modality from the item graph, where there is one."""
     threads: int = 2
     """Torch threads while training; not part of the version."""
+
+    def __post_init__(self) -> None:
+        if self.fusion not in KINDS:
+            raise BadInput(f"fusion {self.fusion!r} is not one of {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,25 @@ class SpaceBuilt:
     """The same after training on shuffled pairs, [0, 1]."""
     videos: int
     """Rows of the space."""
+    imputed: int
+    """Videos with a modality that was filled in from neighbours."""
+    warm: bool
+    """True where training began at the last space's heads, so that vectors stay near its vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """All that a space is built from."""
+
+    frame: pl.DataFrame
+    """`video_key` and `video_id` of n videos, by key."""
+    vectors: dict[str, Floats]
+    """Unit rows (n, d) by modality, zero rows where it is missing."""
+    shared: tuple[str, ...]
+    groups: Int64s
+    """Near-duplicates have the same number, (n,)."""
+    neighbours: Neighbours
+    start: Heads | None
 
 
 def build_space(
@@ -55,8 +92,11 @@ def build_space(
 ) -> SpaceBuilt:
     """Builds and commits the joint space of an encoder's embeddings; the same input again is a no-op.
 
+    Training starts at the heads of the newest space of the same encoder: vectors of one night stay near those
+    of the night before.
+
     Args:
-        workspace: with embeddings.
+        workspace: with embeddings; groups of near-duplicates and an item graph are used where there are any.
         encoder_version: which; None means the newest.
         settings: how.
 
@@ -66,23 +106,27 @@ def build_space(
     """
     settings = settings or SpaceSettings()
     encoder_version = encoder_version or _newest_encoder(workspace)
-    embeddings = workspace.embeddings(encoder_version)
-    snapshot = embeddings.snapshot()
+    snapshot = workspace.embeddings(encoder_version).snapshot()
     if not snapshot.rows:
         known = ", ".join(workspace.encoder_versions()) or "none"
         raise NotFound(
             f"there are no embeddings of encoder {encoder_version} in {workspace.root}; it has {known}"
         )
-    space_version = _version(encoder_version, snapshot, settings)
-    table = workspace.space(space_version)
-    if not table.exists():
-        frame = embeddings.read(["video_key", "video_id", *MODALITIES])
-        frame = frame.unique("video_key", keep="last", maintain_order=True).sort("video_key")
-        vectors = stack_modalities(frame)
-        heads, said = _choose_heads(vectors, encoder_version, settings)
-        heads.save(heads_directory(workspace, space_version))
-        table.replace(_to_frame(frame, fuse(vectors, heads)), meta=said)
-        log.info("built space_version=%s videos=%d %s", space_version, len(frame), said)
+    inputs = _hash_inputs(workspace, encoder_version, snapshot, settings)
+    built, before = _earlier(workspace, encoder_version, inputs)
+    if built:
+        return _read_built(workspace, built)
+    given = _read_given(workspace, encoder_version, before)
+    space_version = f"space-{_digest([inputs, before])}"
+    heads, said = _align(given, encoder_version, settings)
+    filled, imputed = _impute(given, settings)
+    fused = fuse(filled, heads, settings.fusion, imputed)
+    fits = judge_agreement(filled, heads, imputed)
+    heads.save(heads_directory(workspace, space_version))
+    meta = {"inputs": inputs, "before": before, "imputed": int((fused.imputed > 0).sum()), **said}
+    meta |= {"graph_until_ms": workspace.item_graph.snapshot().meta.get("until_ms")}
+    workspace.space(space_version).replace(_to_frame(given.frame, fused, fits), meta=meta)
+    log.info("built space_version=%s videos=%d %s", space_version, len(given.frame), meta)
     return _read_built(workspace, space_version)
 
 
@@ -127,36 +171,100 @@ def _newest_encoder(workspace: Workspace) -> str:
     return versions[-1]
 
 
-def _version(encoder_version: str, snapshot: Snapshot, settings: SpaceSettings) -> str:
-    said = json.dumps([SPACE_CODE, encoder_version, snapshot.files, asdict(settings.align)], sort_keys=True)
-    return f"space-{hashlib.blake2b(said.encode(), digest_size=4).hexdigest()}"
+def _hash_inputs(
+    workspace: Workspace, encoder_version: str, snapshot: Snapshot, settings: SpaceSettings
+) -> str:
+    how = asdict(settings)
+    how.pop("threads")
+    others = [workspace.duplicates.snapshot().files]
+    if settings.impute or settings.co_watched:
+        others.append(workspace.item_graph.snapshot().files)
+    return _digest([SPACE_CODE, encoder_version, snapshot.files, others, how])
 
 
-def _choose_heads(
-    vectors: dict[str, Floats], encoder_version: str, settings: SpaceSettings
-) -> tuple[Heads, dict[str, object]]:
+def _digest(said: object) -> str:
+    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
+def _earlier(workspace: Workspace, encoder_version: str, inputs: str) -> tuple[str | None, str | None]:
+    """The space of these very inputs, and the newest one of this encoder, where there are such."""
+    before = None
+    for version in reversed(workspace.space_versions()):
+        meta = workspace.space(version).snapshot().meta
+        if meta.get("inputs") == inputs:
+            return version, before
+        if before is None and meta["encoder_version"] == encoder_version:
+            before = version
+    return None, before
+
+
+def _read_given(workspace: Workspace, encoder_version: str, before: str | None) -> _Given:
+    embeddings = workspace.embeddings(encoder_version)
+    frame = embeddings.read(["video_key", "video_id", *MODALITIES])
+    frame = frame.unique("video_key", keep="last", maintain_order=True).sort("video_key")
+    keys = frame["video_key"].to_numpy()
+    groups = frame.join(workspace.duplicates.read(["video_key", "group_key"]), on="video_key", how="left")
+    graph = workspace.item_graph.read()
+    edges = [graph[name].to_numpy() for name in ("video_key", "neighbour_key", "weight")]
+    return _Given(
+        frame=frame.select("video_key", "video_id"),
+        vectors={m: rows for m, rows in stack_modalities(frame).items() if rows.shape[1]},
+        shared=tuple(embeddings.snapshot().meta.get("shared", ())),
+        groups=groups.sort("video_key")["group_key"].fill_null(ALONE).to_numpy().astype(np.int64),
+        neighbours=neighbours_of(keys, *edges),
+        start=load_heads(heads_directory(workspace, before)) if before else None,
+    )
+
+
+def _align(given: _Given, encoder_version: str, settings: SpaceSettings) -> tuple[Heads, dict[str, object]]:
     """Trained heads where they beat their control, else blocks; and the commit's meta that says so."""
-    held = {modality: rows for modality, rows in vectors.items() if rows.shape[1]}
-    dims = {modality: rows.shape[1] for modality, rows in held.items()}
-    found = align(held, encoder_version, settings.align, settings.threads)
-    heads = found.heads if found and found.beats_control else block_heads(encoder_version, dims)
-    if found and not heads.aligned:
-        log.warning("space not aligned: recall=%.3f control=%.3f", found.recall, found.control)
+    found = align(
+        given.vectors,
+        encoder_version,
+        settings.align,
+        settings.threads,
+        shared=given.shared,
+        groups=given.groups,
+        co_watched=_co_watched(given.neighbours) if settings.co_watched else None,
+        start=given.start,
+    )
+    dims = {modality: rows.shape[1] for modality, rows in given.vectors.items()}
+    heads = publishable(found, encoder_version, dims, given.shared)
     said = {
         "encoder_version": encoder_version,
         "aligned": heads.aligned,
         "recall": round(found.recall, 6) if found else 0.0,
         "control": round(found.control, 6) if found else 0.0,
+        "warm": bool(found and found.warm and heads is found.heads),
+        "co_watched": bool(found and found.co_watched),
+        "fusion": settings.fusion,
+        "shared": list(given.shared),
         "dims": {**dims, "joint": heads.dim},
     }
     return heads, said
 
 
-def _to_frame(frame: pl.DataFrame, fused: Fused) -> pl.DataFrame:
-    return frame.select("video_key", "video_id").with_columns(
+def _co_watched(neighbours: Neighbours) -> CoWatched:
+    left = np.repeat(np.arange(len(neighbours)), np.diff(neighbours.offsets))
+    return CoWatched(left.astype(np.int64), neighbours.rows.astype(np.int64), neighbours.weights)
+
+
+def _impute(given: _Given, settings: SpaceSettings) -> tuple[dict[str, Floats], Flags]:
+    """Vectors with what is missing filled in from neighbours, and where that was done, by modality."""
+    if not settings.impute:
+        return given.vectors, {}
+    found = {m: neighbour_means(rows, given.neighbours) for m, rows in given.vectors.items()}
+    return {m: rows for m, (rows, _) in found.items()}, {m: flags for m, (_, flags) in found.items()}
+
+
+def _to_frame(frame: pl.DataFrame, fused: Fused, fits: Agreement) -> pl.DataFrame:
+    return frame.with_columns(
         to_lists(fused.joint).alias("joint"),
         pl.Series("mask", fused.mask, pl.UInt8),
         pl.Series("agreement", fused.agreement, pl.Float32).fill_nan(None),
+        pl.Series("imputed", fused.imputed, pl.UInt8),
+        pl.Series("sound_fit", fits.sound_fit, pl.Float32).fill_nan(None),
+        pl.Series("text_fit", fits.text_fit, pl.Float32).fill_nan(None),
     )
 
 
@@ -170,4 +278,6 @@ def _read_built(workspace: Workspace, space_version: str) -> SpaceBuilt:
         meta["recall"],
         meta["control"],
         snapshot.rows,
+        meta["imputed"],
+        meta["warm"],
     )

@@ -1,8 +1,8 @@
 """Planted worlds of 2,000 clips, rendered, ingested and kept: several benchmarks read the same ones.
 
-`python -m tests.bench.planted --scratch DIR` makes them all; a world that is there is not made again. A world
-with conflicts differs from the plain one of its seed in the clips and titles that conflict and in nothing
-else, so only those are rendered and decoded.
+`python -m tests.bench.planted --scratch DIR` makes them all; a world that is there is not made again;
+remove its `done` and its workspace to embed it anew. A world with conflicts differs from the plain one of its
+seed in the clips and titles that conflict and in nothing else, so only those are rendered and decoded.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ def planted(scratch: Path, seed: int, kind: str = "plain") -> tuple[World, DemoF
     share = CONFLICTS[kind]
     world = World(seed, VIDEOS, USERS, DAYS, wrong_audio=share, wrong_title=share, n_broken=0)
     root = _root(scratch, seed, kind)
-    if not (root / "done").exists():
+    if not (root / "rendered").exists():
         if kind == "plain":
             generate_world(world, root / "world")
         else:
             planted(scratch, seed)
             _change(world, _root(scratch, seed, "plain"), root)
+        (root / "rendered").touch()
+    if not (root / "done").exists():
         _embed(root)
         (root / "done").touch()
     return world, _files(root), open_workspace(root / "workspace")

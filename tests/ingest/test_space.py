@@ -130,6 +130,69 @@ def test_new_embeddings_give_a_new_version_and_the_last_row_of_a_video_counts(wo
     assert (first.videos, second.videos) == (5, 5)
 
 
+def test_tonights_vectors_stay_near_last_nights(workspace: Workspace) -> None:
+    encoder_version, _ = titled(workspace)
+    settings = SpaceSettings(AlignSettings(dim=16), threads=1)
+    first = build_space(workspace, settings=settings)
+    table = workspace.embeddings(encoder_version)
+    more = table.read().filter(pl.col("video_key").is_between(1, 8))
+    key = pl.col("video_key") + 1000
+    table.append(more.with_columns(key, video_id=pl.format("v{}", key)))
+    second = build_space(workspace, settings=settings)
+    assert (first.warm, second.warm) == (False, True)
+    assert workspace.space(second.space_version).snapshot().meta["before"] == first.space_version
+    old, new = (workspace.space(built.space_version).read() for built in (first, second))
+    both = old.join(new, on="video_key", suffix="_new").drop_nulls("joint")
+    cosines = [np.dot(a, b) for a, b in both.select("joint", "joint_new").iter_rows()]
+    assert len(cosines) > 100
+    assert np.mean(cosines) > 0.95
+
+
+def test_the_same_input_is_not_built_again_whatever_was_built_since(workspace: Workspace) -> None:
+    titled(workspace)
+    first = build_space(workspace, settings=FAST)
+    other = build_space(workspace, settings=SpaceSettings(AlignSettings(steps=6), threads=1))
+    assert other.space_version != first.space_version
+    assert build_space(workspace, settings=FAST) == first
+
+
+def test_what_a_video_lacks_comes_from_videos_that_the_same_people_watch(workspace: Workspace) -> None:
+    titled(workspace)
+    watched = pl.DataFrame({"video_key": [0, 0], "neighbour_key": [3, 6], "weight": [1.0, 1.0]})
+    without = build_space(workspace, settings=FAST)
+    workspace.item_graph.replace(watched.cast({"weight": pl.Float32}), meta={"until_ms": 5})
+    built = build_space(workspace, settings=FAST)
+    assert (without.imputed, built.imputed) == (0, 1)
+    frame = workspace.space(built.space_version).read().sort("video_key")
+    assert frame["imputed"].to_list()[:2] == [5, 0]
+    assert frame["mask"].to_list()[0] == 0  # what was filled in is not there
+    joint = np.stack(frame["joint"].drop_nulls().to_list())
+    assert (joint[0] @ joint.T).argsort()[::-1][1] % 3 == 0  # it belongs to the topic of its neighbours
+    assert workspace.space(built.space_version).snapshot().meta["graph_until_ms"] == 5
+
+
+def test_a_title_of_another_topic_fits_worse_than_its_own(workspace: Workspace) -> None:
+    _, topics = titled(workspace)
+    encoder_version = workspace.encoder_versions()[-1]
+    frame = workspace.embeddings(encoder_version).read(["video_key", "visual", "text"]).sort("video_key")
+    swapped = frame["text"].to_list()
+    wrong = [i for i in range(1, 150, 30)]
+    for i in wrong:
+        swapped[i] = frame["text"].to_list()[i + 1]
+    vectors = {"visual": frame["visual"].to_list(), "text": swapped}
+    rows = frame.select("video_key", pl.format("v{}", "video_key").alias("video_id")).with_columns(
+        pl.Series(name, column, dtype=pl.List(pl.Float32)) for name, column in vectors.items()
+    )
+    workspace.embeddings("swapped").append(
+        pl.concat([pl.DataFrame(schema=schema(EMBEDDINGS)), rows], how="diagonal")
+    )
+    built = workspace.space(build_space(workspace, "swapped", FAST).space_version).read().sort("video_key")
+    fit = built["text_fit"].to_numpy()
+    right = [i for i in range(150) if i % 10 and i not in wrong]
+    assert fit[wrong].max() < np.nanmedian(fit[right])
+    assert built["text_fit"].is_null().to_list()[0]
+
+
 def test_what_is_missing_or_mixed_is_named(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="has no embeddings"):
         build_space(workspace)

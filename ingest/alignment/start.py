@@ -1,0 +1,97 @@
+"""Heads in closed form: training begins where the modalities of a video correlate already."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from features.contracts import Floats
+from ingest.alignment.corpus import Corpus, Pairs
+from ingest.alignment.settings import AlignSettings
+from ingest.encoders.heads import Head, identity_head
+
+Tensors = dict[str, torch.Tensor]
+
+
+def start_heads(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
+    """A head for every modality of `pairs`, and identity for those that share a space."""
+    if corpus.shared:
+        return _regress_on_anchor(corpus, pairs, settings)
+    return _correlate(corpus, pairs, settings)
+
+
+def mean_present(corpus: Corpus, modality: str) -> Floats:
+    """Mean vector of the videos that have the modality, float32, (d,); zero where none has."""
+    total = corpus.vectors[modality].sum(axis=0, dtype=np.float64)
+    return np.asarray(total / max(int(corpus.present[modality].sum()), 1), np.float32)
+
+
+def _correlate(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
+    """Axes on which the modalities of a video correlate.
+
+    Source: generalised canonical correlation in the sum-of-correlations form of Kettenring, Biometrika 1971;
+    we add a ridge, and weigh each axis by its shared part, squared, so that axes nobody shares vanish.
+    """
+    names = [name for name in corpus.vectors if any(name in pair for pair in pairs)]
+    means = {name: mean_present(corpus, name) for name in names}
+    centred = {name: torch.from_numpy(corpus.vectors[name] - means[name]).double() for name in names}
+    sizes = [rows.shape[1] for rows in centred.values()]
+    ends = np.cumsum(sizes)
+    span = {name: slice(end - size, end) for name, size, end in zip(names, sizes, ends, strict=True)}
+    shared, unmix = (torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64) for _ in range(2))
+    for name, rows in centred.items():
+        unmix[span[name], span[name]] = _whitener(rows[corpus.present[name]], settings.ridge)
+    for a, b in pairs:
+        both = corpus.present[a] & corpus.present[b]
+        cross = centred[a][both].T @ centred[b][both] / int(both.sum())  # (d_a, d_b)
+        shared[span[a], span[b]], shared[span[b], span[a]] = cross, cross.T
+    weights = _shared_axes(shared, unmix, settings.dim)
+    return {name: Head(means[name], weights[rows].float().numpy()) for name, rows in span.items()}
+
+
+def _shared_axes(shared: torch.Tensor, unmix: torch.Tensor, dim: int) -> torch.Tensor:
+    """Leading axes of the correlations, weighed, float64, (sum of d_in, dim)."""
+    values, axes = torch.linalg.eigh(unmix.T @ shared @ unmix)
+    values, axes = values.flip(0)[:dim], axes.flip(1)[:, :dim]
+    weights = unmix @ (axes * values.clamp_min(0.0).square())  # (sum of d_in, <= dim)
+    weights = F.pad(weights, (0, dim - weights.shape[1]))
+    return weights * (math.sqrt(dim) / max(float(weights.norm()), 1e-9))
+
+
+def _whitener(centred: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Inverse transposed Cholesky factor of the covariance with a ridge, float64, (d, d)."""
+    inverse: torch.Tensor = torch.linalg.inv(torch.linalg.cholesky(_covariance(centred, ridge)))
+    return inverse.T
+
+
+def _covariance(centred: torch.Tensor, ridge: float) -> torch.Tensor:
+    unit = torch.eye(centred.shape[1], dtype=torch.float64)
+    covariance = centred.T @ centred / max(len(centred), 1)
+    return covariance + (ridge * covariance.trace() / len(unit) + 1e-9) * unit
+
+
+def _regress_on_anchor(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
+    """Ridge regression of a video's vector in the anchor space on each modality that is not in it.
+
+    What the modality cannot know shrinks to the mean of the anchor space, which the head's shift holds.
+    """
+    dim = corpus.vectors[corpus.shared[0]].shape[1]
+    heads = {name: identity_head(dim) for name in corpus.shared}
+    total, count = np.zeros((len(corpus), dim), np.float32), np.zeros((len(corpus), 1), np.float32)
+    for name in corpus.shared:
+        total += corpus.vectors[name]
+        count += corpus.present[name][:, None]
+    target = total / np.maximum(count, 1.0)  # (n, dim)
+    for name in {name for pair in pairs for name in pair} - set(corpus.shared):
+        both = corpus.present[name] & (count[:, 0] > 0)
+        mean, shift = mean_present(corpus, name), target[both].mean(axis=0)
+        x, y = (
+            torch.from_numpy(rows).double()
+            for rows in (corpus.vectors[name][both] - mean, target[both] - shift)
+        )
+        weights = torch.linalg.solve(_covariance(x, settings.ridge), x.T @ y / max(len(x), 1))
+        heads[name] = Head(mean, weights.float().numpy(), shift)
+    return heads
