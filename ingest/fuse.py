@@ -18,7 +18,7 @@ from ingest.encoders.projector import unit_rows
 Flags = npt.NDArray[np.bool_]
 FusionKind = Literal["mean", "gated"]
 KINDS: Final[tuple[FusionKind, ...]] = ("mean", "gated")
-IMPUTED_WEIGHT: Final = 0.5
+IMPUTED_WEIGHT: Final = 0.25
 """Of a modality that was filled in from neighbours, beside 1 of one that is there."""
 LEAST_TRUST: Final = 0.05
 """Weight of a modality that contradicts the others, beside 1 of the one that is trusted most."""

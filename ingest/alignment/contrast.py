@@ -50,6 +50,7 @@ class Trainable:
     centres: Tensors
     weights: Tensors
     shifts: Tensors
+    temperature: float
 
     def apply(self, name: str, rows: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
         """Unit rows (m, d), with noise on the input; a shared space's own vectors are left as they are."""
@@ -72,7 +73,7 @@ def same_video_loss(
             continue
         left = heads.apply(a, batch.vectors[a][both], settings.noise, generator)  # (k, d)
         right = heads.apply(b, batch.vectors[b][both], settings.noise, generator)  # (k, d)
-        logits = (left @ right.T / settings.temperature).masked_fill(alike[both][:, both], NEVER)  # (k, k)
+        logits = (left @ right.T / heads.temperature).masked_fill(alike[both][:, both], NEVER)  # (k, k)
         target = torch.arange(len(both))
         losses.append((F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2.0)
     return torch.stack(losses).mean() if losses else None
@@ -93,7 +94,7 @@ def co_watched_loss(
         right: m videos, the i-th watched by the people of the i-th of `left`.
         together: how much two of them are watched together, (m, m), >= 0, the diagonal > 0.
         heads: the heads.
-        settings: temperature, noise, and what counts as a near-duplicate.
+        settings: noise, and what counts as a near-duplicate.
         generator: of the noise.
 
     Returns:
@@ -109,7 +110,7 @@ def co_watched_loss(
         both = (left.has(a) & right.has(b)).nonzero()[:, 0]
         if len(both) < 2:
             continue
-        logits = seen["left", a][both] @ seen["right", b][both].T / settings.temperature
+        logits = seen["left", a][both] @ seen["right", b][both].T / heads.temperature
         logits = logits.masked_fill(never[both][:, both], NEVER)  # (k, k)
         target = F.normalize(together[both][:, both], p=1.0, dim=1)  # (k, k), rows sum to 1
         losses.append(F.cross_entropy(logits, target))

@@ -22,6 +22,7 @@ class AlignSettings:
     learning_rate: float = 0.003
     weight_decay: float = 0.1
     temperature: float = 0.3
+    """Of InfoNCE; in a space that others share, in units of how far its vectors are apart."""
     noise: float = 0.3
     """Expected length of the noise added to a unit input while training."""
     same: float = 0.95

@@ -29,6 +29,15 @@ def mean_present(corpus: Corpus, modality: str) -> Floats:
     return np.asarray(total / max(int(corpus.present[modality].sum()), 1), np.float32)
 
 
+def spread(corpus: Corpus) -> float:
+    """Mean of one minus the cosine between two videos of the anchor, (0, 1]; 1 where there is no anchor.
+
+    Vectors in a narrow cone differ by little: a temperature counts in units of this.
+    """
+    lengths = [float(np.square(mean_present(corpus, name)).sum()) for name in corpus.shared]
+    return max(1.0 - float(np.mean(lengths)), 0.01) if lengths else 1.0
+
+
 def _correlate(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
     """Axes on which the modalities of a video correlate.
 
@@ -76,22 +85,22 @@ def _covariance(centred: torch.Tensor, ridge: float) -> torch.Tensor:
 def _regress_on_anchor(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
     """Ridge regression of a video's vector in the anchor space on each modality that is not in it.
 
-    What the modality cannot know shrinks to the mean of the anchor space, which the head's shift holds.
+    What the modality cannot know shrinks to the mean of the anchor space, which the head's shift holds. Each
+    anchor modality is centred first: pictures and words of one space often lie in cones of their own.
     """
     dim = corpus.vectors[corpus.shared[0]].shape[1]
     heads = {name: identity_head(dim) for name in corpus.shared}
+    means = {name: mean_present(corpus, name) for name in corpus.shared}
     total, count = np.zeros((len(corpus), dim), np.float32), np.zeros((len(corpus), 1), np.float32)
-    for name in corpus.shared:
-        total += corpus.vectors[name]
+    for name, centre in means.items():
+        total += np.where(corpus.present[name][:, None], corpus.vectors[name] - centre, 0.0)
         count += corpus.present[name][:, None]
-    target = total / np.maximum(count, 1.0)  # (n, dim)
+    target, shift = total / np.maximum(count, 1.0), np.mean(list(means.values()), axis=0)  # (n, dim), (dim,)
     for name in {name for pair in pairs for name in pair} - set(corpus.shared):
         both = corpus.present[name] & (count[:, 0] > 0)
-        mean, shift = mean_present(corpus, name), target[both].mean(axis=0)
-        x, y = (
-            torch.from_numpy(rows).double()
-            for rows in (corpus.vectors[name][both] - mean, target[both] - shift)
-        )
+        mean = mean_present(corpus, name)
+        x = torch.from_numpy(corpus.vectors[name][both] - mean).double()
+        y = torch.from_numpy(target[both]).double()
         weights = torch.linalg.solve(_covariance(x, settings.ridge), x.T @ y / max(len(x), 1))
-        heads[name] = Head(mean, weights.float().numpy(), shift)
+        heads[name] = Head(mean, weights.float().numpy(), shift.astype(np.float32))
     return heads

@@ -8,7 +8,7 @@ import torch
 from ingest.alignment.contrast import Batch, Trainable, co_watched_loss, same_video_loss
 from ingest.alignment.corpus import Corpus, CoWatched, Pairs
 from ingest.alignment.settings import AlignSettings
-from ingest.alignment.start import mean_present, start_heads
+from ingest.alignment.start import mean_present, spread, start_heads
 from ingest.encoders.heads import Head
 
 
@@ -26,7 +26,7 @@ def train_heads(
     """
     begun = _recentred(last, corpus) if last else start_heads(corpus, pairs, settings)
     learnt = [name for name in begun if name not in corpus.shared]
-    heads = _trainable({name: begun[name] for name in learnt})
+    heads = _trainable({name: begun[name] for name in learnt}, settings.temperature * spread(corpus))
     optimizer = torch.optim.AdamW(
         heads.weights.values(), settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
     )
@@ -53,7 +53,7 @@ def _recentred(last: dict[str, Head], corpus: Corpus) -> dict[str, Head]:
     }
 
 
-def _trainable(begun: dict[str, Head]) -> Trainable:
+def _trainable(begun: dict[str, Head], temperature: float) -> Trainable:
     def zeros(head: Head) -> torch.Tensor:
         return torch.zeros(head.weights.shape[1]) if head.shift is None else torch.from_numpy(head.shift)
 
@@ -63,6 +63,7 @@ def _trainable(begun: dict[str, Head]) -> Trainable:
             name: torch.from_numpy(head.weights.copy()).requires_grad_() for name, head in begun.items()
         },
         shifts={name: zeros(head) for name, head in begun.items()},
+        temperature=temperature,
     )
 
 
@@ -84,7 +85,7 @@ class _Draws:
         loss = same_video_loss(self._batch(some), heads, pairs, self.settings, self.generator)
         if self.watched is None:
             return loss
-        left, right, together = self.watched.draw(self.settings.batch, self.generator)
+        left, right, together = self.watched.draw(min(self.settings.batch, len(self.groups)), self.generator)
         more = co_watched_loss(
             self._batch(left), self._batch(right), together, heads, self.settings, self.generator
         )
