@@ -7,6 +7,7 @@ vectors    an encoder made of a model that needs no statistics
 hf         models in the format of Hugging Face: vision-language, pictures, sounds, words
 signal     the default encoder: no weights, no download
 sound      raw descriptor of a sound (torch, torchaudio)
+modulation how the bands of a sound move (torch)
 resample   a sound at another rate (torch)
 picture    raw descriptor of frames (torch)
 text       raw descriptor of words (NumPy only)

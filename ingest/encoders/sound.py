@@ -1,8 +1,7 @@
 """Raw descriptor of a sound: what it is made of, how it flutters, and its beat. No weights.
 
-Source: the modulation spectrum follows the joint time-frequency scattering of Anden, Lostanlen and Mallat,
-IEEE Trans. Signal Processing 2019, sections III-IV, with Gaussian band-passes on a cube-root mel spectrogram
-in the place of wavelets and no phase; the beat is the autocorrelation of spectral flux.
+What it is made of is the mean and the deviation of each mel band, how it flutters is in `modulation`, and the
+beat is the autocorrelation of spectral flux.
 
 Sounds are computed together up to the spectrogram, padded with zeros that change nothing, and after it with
 those of exactly their length: the spectrum over time depends on it.
@@ -14,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -22,11 +21,12 @@ import torch.nn.functional as F
 import torchaudio.functional as audio_f
 
 from features.contracts import Floats
+from ingest.encoders.modulation import modulation_sizes, modulations
 from ingest.encoders.resample import resampler
 
-SOUND_VERSION = "sound-2"
+SOUND_VERSION = "sound-3"
 RATE_HZ = 16_000
-FFT, HOP, MELS, BANDS = 1024, 160, 64, 32
+FFT, HOP, MELS = 1024, 160, 64
 FLOOR_DB = 80.0
 MIN_SECONDS = 2.5
 MIN_PEAK = 1e-5
@@ -37,10 +37,6 @@ MIN_RATE_HZ = 80
 """Below it nothing reaches the lowest mel band: no descriptor."""
 MAX_RATE_HZ = 768_000
 """Of what is sampled faster, neighbours are averaged first."""
-RATES_HZ = (0.5, 1.0, 1.8, 3.2, 5.6, 9.0, 14.0, 20.0, 28.0, 40.0)
-"""Modulation rates: breathing to roughness."""
-SCALES = (0, 1, 2, 4, 8, 16, 33)
-"""Bounds of cycles across the mel axis: broad motion to fine harmonics."""
 BEAT_LAGS = 32
 STEP_FRAMES = {"cpu": 192, "cuda": 32_768}
 """Frames of the spectrogram computed at once: on a CPU, as many as its cache holds."""
@@ -48,8 +44,7 @@ STEP_FRAMES = {"cpu": 192, "cuda": 32_768}
 SOUND_BLOCKS = (
     ("level", 2 * MELS),
     ("shape", 2 * MELS),
-    ("modulation", BANDS * len(RATES_HZ)),
-    ("ripple", (len(SCALES) - 1) * len(RATES_HZ)),
+    *modulation_sizes(MELS),
     ("beat", BEAT_LAGS + 4),
 )
 CPU = torch.device("cpu")
@@ -175,11 +170,11 @@ def _descriptors(power: torch.Tensor) -> torch.Tensor:
     power = power / power.amax(dim=(1, 2), keepdim=True).clamp_min(1e-20)
     bits = power.log2()  # of silence minus infinity
     decibel = (bits * (10.0 * math.log10(2.0))).clamp_min_(-FLOOR_DB)  # (b, mels, t), -80..0
-    bands = bits.mul_(1.0 / 3.0).exp2_()  # cube roots
+    bands = bits.mul_(0.25).exp2_()  # fourth roots
     weight = power.sum(dim=1).pow(1.0 / 3.0)  # (b, t)
     level = _moments(decibel, weight)
     shape = _moments(decibel - decibel.mean(dim=1, keepdim=True), weight)
-    parts = [level, shape, *_modulation(bands), _beat(decibel)]
+    parts = [level, shape, *modulations(bands, HOP / RATE_HZ), _beat(decibel)]
     return torch.cat([part.flatten(1) for part in parts], dim=1)
 
 
@@ -188,24 +183,6 @@ def _moments(decibel: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     share = (weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-12))[:, :, None]  # (b, t, 1)
     mean = decibel @ share  # (b, mels, 1)
     return torch.stack([mean, ((decibel - mean).square_() @ share).sqrt()], dim=1)
-
-
-def _modulation(bands: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much each band moves at each rate, (b, BANDS, rates), and at which scale, (b, scales, rates).
-
-    By Parseval the power of a filtered band is a sum over its spectrum: nothing is transformed back.
-    """
-    b, _, t = bands.shape
-    level = bands.mean(dim=2, keepdim=True)  # (b, mels, 1)
-    spectrum = torch.fft.rfft(bands - level, dim=2) / t  # (b, mels, f)
-    filters = _rate_filters(t, bands.device)  # (f, rates)
-    wide = spectrum.reshape(b, BANDS, MELS // BANDS, -1).mean(dim=2)  # (b, BANDS, f)
-    moved = 2.0 * _power(wide) @ filters  # (b, BANDS, rates)
-    average = level.reshape(b, BANDS, -1).mean(dim=2, keepdim=True)  # (b, BANDS, 1)
-    across = _power(torch.fft.fft(spectrum, dim=1)) @ filters  # (b, mels, rates)
-    scales = _scale_sums(bands.device) @ across  # (b, scales, rates)
-    loudness = level.mean(dim=1, keepdim=True) * MELS + 1e-9  # (b, 1, 1)
-    return torch.log(moved.sqrt() / (average + 1e-3) + 1e-3), torch.log(scales.sqrt() / loudness + 1e-3)
 
 
 def _power(spectrum: torch.Tensor) -> torch.Tensor:
@@ -246,19 +223,3 @@ def _mel_bank(device: torch.device) -> tuple[tuple[slice, slice, torch.Tensor], 
         bins = slice(int(heard.min()), int(heard.max()) + 1)
         parts.append((mels, bins, bank[mels, bins].contiguous().to(device)))
     return tuple(parts)
-
-
-@lru_cache(maxsize=8)
-def _scale_sums(device: torch.device) -> torch.Tensor:
-    """Gathers cycles across the mel axis, of either sign, into octaves, (scales, mels)."""
-    cycles = (torch.fft.fftfreq(MELS) * MELS).abs()
-    sums = torch.stack([((cycles >= low) & (cycles < high)).float() for low, high in pairwise(SCALES)])
-    return sums.to(device)
-
-
-@lru_cache(maxsize=64)
-def _rate_filters(length: int, device: torch.device) -> torch.Tensor:
-    """Power responses of Gaussian band-passes on a logarithmic rate axis, (length // 2 + 1, rates)."""
-    rate = torch.fft.rfftfreq(length, d=HOP / RATE_HZ).clamp_min(1e-3)  # Hz
-    centres = torch.tensor(RATES_HZ)
-    return torch.exp(-((rate[:, None].log2() - centres.log2()) / 0.4).square()).to(device)
