@@ -5,8 +5,8 @@
     REELRANK_GPU=1 python -m pytest tests/gpu
 
 The first two print what agrees and how fast it is: decoding and `signal`, then encoders of models, which need
-reelrank[hf]. The last runs the same comparisons as tests; without REELRANK_GPU=1 pytest collects nothing here.
-The first and the last need reelrank[gpu] (torchcodec), a CUDA build of torch,
+reelrank[hf]. The last runs the same comparisons as tests; without REELRANK_GPU=1 pytest collects nothing
+here. The first and the last need reelrank[gpu] (torchcodec), a CUDA build of torch,
 FFmpeg's shared libraries (Debian: apt-get install ffmpeg) and, to decode, a GPU with a video engine and
 libnvcuvid.so.1, which NVIDIA's driver brings; a container is given it by
 NVIDIA_DRIVER_CAPABILITIES=compute,utility,video.
