@@ -32,6 +32,7 @@ from ingest.space import SpaceSettings, build_space
 from ranker.bundle import read_manifest
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
+from ranker.evaluation.space_report import report_space
 from ranker.pipeline import TrainSettings, train
 from ranker.splits import Holdout
 
@@ -69,6 +70,7 @@ def run_nightly(settings: NightlySettings, stages: Stages, *, resume: bool = Fal
     holdout = choose_holdout(features, settings.holdout_days)
     bundle = _train(workspace, features, holdout, settings, ledger, stages)
     report = _evaluate(workspace, features, bundle, holdout, settings, ledger, stages)
+    _report_space(workspace, space, settings, ledger, stages)
     ledger.step("publish", lambda: _publish(workspace, bundle))
     ledger.finish()
     steps = {name: step["result"] for name, step in ledger.said["steps"].items()}
@@ -214,6 +216,22 @@ def _evaluate(
         result = ledger.step("evaluate", work)
     stages.note(str(result["verdict"]))
     return out / "report.html"
+
+
+def _report_space(
+    workspace: Workspace, space: str | None, settings: NightlySettings, ledger: Ledger, stages: Stages
+) -> None:
+    if space is None:
+        return
+    out = workspace.report(ledger.run)
+    with stages.stage("look at the space"):
+
+        def work() -> dict[str, Any]:
+            found = report_space(workspace, space, out, seed=settings.seed, threads=settings.threads)
+            return {"verdict": found["verdict"], "report": str(out / "space.html")}
+
+        result = ledger.step("space report", work)
+    stages.note(str(result["verdict"]))
 
 
 def name_arm(arm: str, bundle: str) -> str:

@@ -12,14 +12,14 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from features.contracts import Int64s
 from ingest.alignment.corpus import ALONE, Corpus, CoWatched, Pairs, Vectors
-from ingest.alignment.judge import Verdict, judge, recall
+from ingest.alignment.judge import PairVerdict, Verdict, judge, recall
 from ingest.alignment.settings import AlignSettings
 from ingest.alignment.train import train_heads
 from ingest.encoders.heads import Head, Heads, block_heads, identity_head, stack_blocks
@@ -47,6 +47,8 @@ class Alignment:
     they were not; None where there are none."""
     warm: bool = False
     """True where the heads began as last night's."""
+    by_pair: dict[str, PairVerdict] = field(default_factory=dict)
+    """`recall` and `control` of every two modalities ("visual-audio")."""
 
     @property
     def beats_control(self) -> bool:
@@ -168,7 +170,9 @@ def _complete(trained: dict[str, Head], vectors: Vectors, encoder_version: str) 
 def _said(verdict: Verdict, heads: Heads, watched: bool, warm: bool) -> Alignment:
     with_them = verdict.recall_watched
     chosen, other = (with_them, verdict.recall) if watched else (verdict.recall, with_them)
-    return Alignment(heads, chosen or 0.0, verdict.control, verdict.judged, watched, other, warm)
+    return Alignment(
+        heads, chosen or 0.0, verdict.control, verdict.judged, watched, other, warm, verdict.by_pair
+    )
 
 
 @contextmanager

@@ -237,6 +237,7 @@ def _align(given: _Given, encoder_version: str, settings: SpaceSettings) -> tupl
         "control": round(found.control, 6) if found else 0.0,
         "warm": bool(found and found.warm and heads is found.heads),
         "co_watched": bool(found and found.co_watched),
+        "pairs": {name: asdict(one) for name, one in found.by_pair.items()} if found else {},
         "fusion": settings.fusion,
         "shared": list(given.shared),
         "dims": {**dims, "joint": heads.dim},
