@@ -228,7 +228,7 @@ def _report_space(
 
         def work() -> dict[str, Any]:
             found = report_space(workspace, space, out, seed=settings.seed, threads=settings.threads)
-            return {"verdict": found["verdict"], "report": str(out / "space.html")}
+            return {"verdict": found["verdict"]["sentence"], "report": str(out / "space.html")}
 
         result = ledger.step("space report", work)
     stages.note(str(result["verdict"]))
