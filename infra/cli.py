@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -32,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # work that costs ten times what it saves.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        from infra import commands  # torch, Ray and LightGBM are imported only for a command that runs
+        from infra.commands import Screen  # torch, Ray and LightGBM are imported only for a command that runs
 
-        answer = getattr(commands, args.run)(args, commands.Screen(console))
+        run = getattr(import_module(f"infra.{args.home}"), args.run)
+        answer = run(args, Screen(console))
     except BadInput as error:
         problems.print(f"reelrank: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
@@ -56,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `run` names a function of `infra.commands`."""
+    """The parser of all commands; `run` names a function of the module `infra.<home>`."""
     parser = argparse.ArgumentParser(prog="reelrank", description="Multimodal video recommendations.")
     parser.add_argument("--version", action="version", version=f"reelrank {version('reelrank')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data_commands(commands)
     _add_model_commands(commands)
+    _add_understanding_commands(commands)
     _add_serving_commands(commands)
     return parser
 
@@ -101,6 +104,9 @@ def _add_model_commands(commands: Any) -> None:
     held.add_argument("--holdout-days", type=_at_least(1), help="keep the last days for `evaluate`")
     held.add_argument("--leave-last", type=_at_least(1), help="keep each user's last events for `evaluate`")
     train.add_argument("--seed", type=_at_least(0), default=7)
+    train.add_argument(
+        "--fusion", metavar="KIND", help="how modalities become one: concat, gated or attention"
+    )
     train.add_argument("--no-publish", action="store_true", help="leave the served bundle as it is")
     _threads(train)
     _unknown_share(train)
@@ -118,13 +124,26 @@ def _add_model_commands(commands: Any) -> None:
     _threads(recommend)
 
     evaluate = _command(commands, "evaluate", "evaluate_arms", "offline A/B report on the held-out part")
-    evaluate.add_argument(
-        "--arm", action="append", required=True, metavar="NAME=SPEC",
+    what = evaluate.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--arm", action="append", metavar="NAME=SPEC",
         help="a bundle, `current`, either less a component (`current-trees`), popular, recent or random",
     )  # fmt: skip
+    what.add_argument(
+        "--space", nargs="?", const="", metavar="VERSION",
+        help="instead of recommendations, the space of the embeddings (default: the newest)",
+    )  # fmt: skip
+    what.add_argument(
+        "--fusions", action="store_true",
+        help="train a bundle for each way to put modalities together, and hold them against each other",
+    )  # fmt: skip
     evaluate.add_argument("--k", type=_at_least(1), default=10)
-    evaluate.add_argument("--name", default="evaluation", help="of the report's directory")
+    evaluate.add_argument("--name", help="of the report's directory (default: evaluation, space or fusions)")
     evaluate.add_argument("--seed", type=_at_least(0), default=7)
+    evaluate.add_argument(
+        "--holdout-days", type=_at_least(1), default=3, help="that --fusions do not learn from (default: 3)"
+    )
+    _threads(evaluate)
 
     nightly = _command(commands, "nightly", "nightly", "the whole nightly job", workspace=None)
     nightly.add_argument("--config", required=True, metavar="FILE", help="reelrank.toml")
@@ -133,16 +152,45 @@ def _add_model_commands(commands: Any) -> None:
 
 def _add_serving_commands(commands: Any) -> None:
     _serve_arguments(_command(commands, "serve", "serve", "the API and the Studio until Ctrl-C"))
-    search = _command(commands, "search", "search", "videos nearest to words")
-    search.add_argument("words")
-    search.add_argument("--k", type=_at_least(1), default=10)
-    similar = _command(commands, "similar", "similar", "videos nearest to a video")
-    similar.add_argument("video_id")
-    similar.add_argument("--k", type=_at_least(1), default=10)
     _command(commands, "versions", "versions", "what the workspace holds")
     publish = _command(commands, "publish", "publish", "serve another bundle")
     publish.add_argument("bundle")
     _command(commands, "rollback", "rollback", "serve the bundle before this one")
+
+
+def _add_understanding_commands(commands: Any) -> None:
+    search = _command(
+        commands, "search", "search", "videos nearest to words, a picture, a sound or a video, or to several",
+        home="understanding",
+    )  # fmt: skip
+    search.add_argument("words", nargs="?")
+    search.add_argument("--image", metavar="FILE", help="a picture; of a video, the one in its middle")
+    search.add_argument("--audio", metavar="FILE", help="a sound; of a video, its sound alone")
+    search.add_argument("--video", metavar="FILE", help="picture and sound")
+    search.add_argument("--k", type=_at_least(1), default=10)
+
+    similar = _command(commands, "similar", "similar", "videos nearest to a video", home="understanding")
+    similar.add_argument("video_id")
+    similar.add_argument(
+        "--by", choices=("joint", "visual", "audio", "text"), default="joint",
+        help="all modalities together, or one (default: joint)",
+    )  # fmt: skip
+    similar.add_argument("--k", type=_at_least(1), default=10)
+
+    tags = _command(
+        commands, "tags", "tags", "tags for videos from picture and sound, with probabilities",
+        home="understanding",
+    )  # fmt: skip
+    tags.add_argument("video_ids", nargs="*", metavar="VIDEO_ID", help="videos to show")
+    tags.add_argument(
+        "--vocabulary", metavar="FILE", help="one tag a line (default: the catalogue's own tags)"
+    )
+    tags.add_argument(
+        "--min-uses", type=_at_least(2), default=10,
+        help="videos that must carry a tag before it is judged by them (default: 10)",
+    )  # fmt: skip
+    tags.add_argument("--k", type=_at_least(1), default=5, help="tags a video (default: 5)")
+    tags.add_argument("--out", metavar="FILE", help="Parquet file for the tags of all videos")
 
 
 def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
@@ -154,6 +202,11 @@ def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampling", choices=SAMPLINGS, default="exact",
         help="frames at even instants, the key frames nearest to them (cheaper), or at least one a shot",
+    )  # fmt: skip
+    parser.add_argument(
+        "--encoder", action="append", metavar="SPEC",
+        help="what embeds: signal (default), hf:PATH_OR_NAME or package.module:Class, each also for one "
+        "modality as visual=..., audio=... or text=..., where `none` leaves it out; may be given again",
     )  # fmt: skip
     parser.add_argument(
         "--device", choices=DEVICES, default="auto",
@@ -185,7 +238,7 @@ def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(
-    commands: Any, name: str, run: str, what: str, workspace: str | None = ""
+    commands: Any, name: str, run: str, what: str, workspace: str | None = "", home: str = "commands"
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=what, description=what)
     default = workspace_from_environment() if workspace == "" else workspace
@@ -197,7 +250,7 @@ def _command(
         "--json", action="store_true", help="one JSON object on the last line of standard output"
     )
     parser.add_argument("--debug", action="store_true", help="log everything, show traces")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, home=home)
     return parser
 
 

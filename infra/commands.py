@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as TextTable
 
 from features.contracts import Context
-from features.errors import BadInput, NotFound
+from features.errors import BadInput
 from features.histories import gather_histories
 from features.importers import import_embeddings, import_events
 from features.pipeline import FeatureSet, build_features, load_store
@@ -34,10 +34,10 @@ from infra.nightly import (
 )
 from infra.progress import Stages
 from infra.settings import load_nightly_settings, redis_url_from_environment
-from ingest.encoders.query import QueryEncoder
+from ingest.encoders.choose import DEFAULT
 from ingest.pipeline import IngestSettings, ingest_videos
 from ingest.space import build_space
-from ranker.bundle import Bundle, load_bundle
+from ranker.bundle import load_bundle
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
 from ranker.explain import explain
@@ -62,6 +62,7 @@ def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
     how = IngestSettings(
         frames=args.frames,
         sampling=args.sampling,
+        encoder=tuple(args.encoder or DEFAULT),
         extras=not args.no_extras,
         device=args.device,
         workers=args.workers,
@@ -130,7 +131,8 @@ def train(args: Namespace, screen: Screen) -> dict[str, Any]:
     elif args.leave_last:
         holdout = Holdout("leave_last", n=args.leave_last)
     with screen.stages.stage("train two-tower, item-item and trees") as advance:
-        how = TrainSettings(seed=args.seed, threads=args.threads)
+        fusion = {} if args.fusion is None else {"fusion": args.fusion}
+        how = TrainSettings(seed=args.seed, threads=args.threads, **fusion)
         result = train_bundle(workspace, features, how, holdout, advance)
     if not args.no_publish:
         workspace.publish(result["bundle"])
@@ -157,13 +159,18 @@ def recommend_batch(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def evaluate_arms(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank evaluate --arm NAME=SPEC…`: an offline report over the held-out part of the log."""
+    if args.space is not None or args.fusions:
+        from infra import understanding  # it shows its answers through this module
+
+        return understanding.report(args, screen)
     workspace = open_workspace(args.workspace)
     arms = [parse_arm(text) for text in args.arm]
     features = build_features(workspace, max_unknown_share=1.0)
-    out = workspace.report(args.name)
+    name = args.name or "evaluation"
+    out = workspace.report(name)
     with screen.stages.stage("evaluate offline") as advance:
         found = evaluate(
-            workspace, features, arms, k=args.k, out_dir=out, name=args.name, seed=args.seed, progress=advance
+            workspace, features, arms, k=args.k, out_dir=out, name=name, seed=args.seed, progress=advance
         )
     screen.stages.note(str(found["verdict"]["sentence"]))
     screen.stages.note(f"report: {out / 'report.html'}")
@@ -206,34 +213,6 @@ def announce(screen: Screen) -> Callable[[str], None]:
     return lambda url: screen.console.print(
         f"Studio {url}  API {url}docs  (Ctrl-C ends it)", soft_wrap=True, highlight=False
     )
-
-
-def search(args: Namespace, screen: Screen) -> dict[str, Any]:
-    """`reelrank search "words"`: videos nearest to the words in the joint space."""
-    bundle, directory = _current(args)
-    if not (directory / "encoder").is_dir():
-        raise BadInput(
-            f"bundle {bundle.name} was trained without embeddings, so words find nothing; ingest videos"
-        )
-    vector = QueryEncoder.load(directory / "encoder").text(args.words)
-    if vector is None:
-        raise BadInput(f"the words {args.words!r} hold no letter or digit; search for at least one word")
-    return _show_videos(bundle, bundle.videos.joint @ vector, args.k, screen)
-
-
-def similar(args: Namespace, screen: Screen) -> dict[str, Any]:
-    """`reelrank similar ID`: videos nearest to a video in the joint space."""
-    bundle, _ = _current(args)
-    if args.video_id not in bundle.videos.ids:
-        raise NotFound(f"video {args.video_id!r} is not in bundle {bundle.name}; check the id")
-    row = bundle.videos.ids.index(args.video_id)
-    if not bundle.videos.mask[row]:
-        raise BadInput(
-            f"video {args.video_id!r} has no embedding, so nothing is similar to it; ingest videos first"
-        )
-    scores = bundle.videos.joint @ bundle.videos.joint[row]
-    scores[row] = -np.inf
-    return _show_videos(bundle, scores, args.k, screen)
 
 
 def versions(args: Namespace, screen: Screen) -> dict[str, Any]:
@@ -301,24 +280,6 @@ def _features(workspace: Workspace, screen: Screen, max_unknown_share: float) ->
         space = str(built["space_version"])
     with screen.stages.stage("build features"):
         return build_features(workspace, space_version=space, max_unknown_share=max_unknown_share)
-
-
-def _current(args: Namespace) -> tuple[Bundle, Path]:
-    workspace = open_workspace(args.workspace)
-    directory = workspace.model(workspace.current_bundle())
-    return load_bundle(directory), directory
-
-
-def _show_videos(bundle: Bundle, scores: Any, k: int, screen: Screen) -> dict[str, Any]:
-    best = np.argsort(-scores, kind="stable")[:k]
-    best = best[(bundle.videos.mask[best] > 0) & np.isfinite(scores[best])]
-    table = TextTable()
-    for heading in ("#", "video", "title", "score"):
-        table.add_column(heading)
-    for place, row in enumerate(best, 1):
-        table.add_row(str(place), bundle.videos.ids[row], bundle.titles[row] or "", f"{scores[row]:.3f}")
-    screen.console.print(table)
-    return {"videos": [{"video_id": bundle.videos.ids[r], "score": float(scores[r])} for r in best]}
 
 
 def _read_users(path: Path) -> list[str]:

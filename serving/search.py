@@ -13,6 +13,7 @@ import numpy as np
 
 from features.contracts import Floats
 from features.errors import BadInput, NotFound
+from ingest.encoders.query import Query
 from serving.desk import Desk, Rows, words_of
 from serving.problems import FieldError
 from serving.requests import Modality
@@ -44,15 +45,30 @@ class Found:
     served_by: str
     """meaning+words, meaning, words, or nothing."""
     notes: tuple[str, ...] = ()
+    aligned: bool | None = None
+    """Whether words were compared with pictures and sounds too; None where meaning was not asked."""
 
 
 def search_videos(desk: Desk, text: str, k: int) -> Found:
     """At most k videos for these words."""
-    meant, note = _by_meaning(desk, text)
+    query, note = _understand(desk, text)
+    meant = np.zeros(0, np.int32) if query is None else _towards(find_videos(desk, query, DEPTH))
     spelled = _by_words(desk, text)
     lists = {name: rows for name, rows in (("meaning", meant), ("words", spelled)) if len(rows)}
-    notes = () if note is None else (note,)
-    return Found(_fuse(lists, len(desk.videos), k), "+".join(lists) or "nothing", notes)
+    hits = _fuse(lists, len(desk.videos), k)
+    aligned = None if query is None else query.aligned
+    return Found(hits, "+".join(lists) or "nothing", () if note is None else (note,), aligned)
+
+
+def find_videos(desk: Desk, query: Query, k: int) -> Hits:
+    """At most k videos nearest to a query of any modalities, of those that can be compared with it.
+
+    Raises:
+        BadInput: the query is of another space.
+    """
+    cosines = query.cosines(desk.videos)
+    rows = _best(cosines, k)
+    return Hits(rows, cosines[rows], (("meaning",),) * len(rows))
 
 
 def similar_videos(desk: Desk, video_id: str, by: Modality, k: int) -> Hits:
@@ -83,20 +99,22 @@ def vectors_of(desk: Desk, by: Modality) -> Floats:
     return desk.videos.vectors.get(by, np.zeros((len(desk.videos), 0), np.float32))
 
 
-def _by_meaning(desk: Desk, text: str) -> tuple[Rows, str | None]:
-    """Rows by cosine to the words' vector, and why there are none."""
-    nothing = np.zeros(0, np.int32)
+def _understand(desk: Desk, text: str) -> tuple[Query | None, str | None]:
+    """The words' query, and what has to be said of it or of why there is none."""
     if desk.words is None:
-        return nothing, "this bundle has no text encoder: only titles and tags were searched"
+        return None, "this bundle has no text encoder: only titles and tags were searched"
     try:
-        vector = desk.words.text(text)
+        query = desk.words.words(text)
     except BadInput as error:
-        return nothing, f"only titles and tags were searched: {error}"
-    if vector is None or vector.shape != desk.videos.joint.shape[1:]:
-        return nothing, "these words have no vector: only titles and tags were searched"
-    cosines = np.where(desk.videos.mask > 0, desk.videos.joint @ vector, -np.inf).astype(np.float32)
-    rows = _best(cosines, DEPTH)
-    return rows[cosines[rows] > 0], None
+        return None, f"only titles and tags were searched: {error}"
+    if query is None:
+        return None, "these words have no vector: only titles and tags were searched"
+    return query, query.note
+
+
+def _towards(hits: Hits) -> Rows:
+    """Rows of those that are nearer to the query than a right angle: the rest is no answer to words."""
+    return hits.rows[hits.scores > 0]
 
 
 def _by_words(desk: Desk, text: str) -> Rows:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from features.errors import BadInput, NotFound
+from ingest.encoders.query import Part, Query
 from serving.desk import build_shelf, open_desk, restock, words_of
 from serving.problems import FieldError
 from serving.search import search_videos, similar_videos
@@ -22,12 +23,13 @@ class Meaning:
     def __init__(self, vector):
         self.vector = vector
 
-    def text(self, words):
-        return self.vector if words == "toast" else None
+    def words(self, words):
+        part = Part(slice(0, len(self.vector)), self.vector, ("text", "visual"))
+        return Query(("text",), self.vector, (part,), True) if words == "toast" else None
 
 
 class Deaf:
-    def text(self, words):
+    def words(self, words):
         raise BadInput("this space has no text")
 
 
