@@ -13,6 +13,9 @@ In the order data passes them:
 `importers.py`    event logs, checked at the door
 `histories.py`    the latest events of a user at an instant, from a log
 `videos.py`       all videos as arrays
+`neighbours.py`   who watches what, as edges between videos
+`impute.py`       what a video lacks, from its neighbours
+`impute_across.py`  the same from its other modalities too
 `statistics.py`   what the log says of each video as of an instant
 `definitions.py`  every feature, one row each
 `assemble.py`     histories, videos and context into one feature matrix

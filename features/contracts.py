@@ -372,9 +372,9 @@ class VideoTable:
     imputed: npt.NDArray[np.uint8]
     """Modalities of `vectors` that were filled in from neighbours, bits as in `mask`, uint8, (n,)."""
     sound_fit: Floats
-    """Share of other sounds that fit the rest of the video worse, float32, (n,), [0, 1]; NaN where unknown."""
+    """Share of other sounds that fit the video worse, float32, (n,), [0, 1]; NaN where unknown."""
     text_fit: Floats
-    """Share of other texts that fit the rest of the video worse, float32, (n,), [0, 1]; NaN where unknown."""
+    """Share of other texts that fit the video worse, float32, (n,), [0, 1]; NaN where unknown."""
     duration_s: Floats
     """Seconds, float32, (n,); NaN where unknown."""
     published_ms: Int64s

@@ -28,6 +28,9 @@ descriptors      what workers found, by content, shard by shard; refusals to qua
 commit           raw descriptors to embeddings, thumbnails and catalogue, each row written once
 counts           what became of a run, and where the time went
 align            modalities into one space
+alignment/       what heads are trained on, how, and the verdict on them
 fuse             one joint vector a video, mask and agreement
+agree            how well sound and words fit the rest of a video, and which is the odd one
+held_out         heads that have not met the videos they are asked about
 space            a space version from an encoder version: align, fuse, write
 """

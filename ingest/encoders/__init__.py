@@ -13,5 +13,9 @@ picture    raw descriptor of frames (torch)
 text       raw descriptor of words (NumPy only)
 projector  frozen statistics: raw descriptors to unit vectors (NumPy only)
 heads      one linear head a modality: unit vectors to the joint space (NumPy only)
-query      a text query to the joint space (NumPy only)
+query      words, or vectors of any modality, to the joint space (NumPy only)
+query_media  a picture, sound or video that somebody asks with, decoded in the child
+tags       a vocabulary to scores, with the curves that make them probabilities (NumPy only)
+fit_tags   these curves, from videos that carry tags
+calibration  scores to probabilities
 """
