@@ -151,8 +151,21 @@ def video_has(bit: int) -> Function:
     return lambda requests: ((requests.videos.mask[requests.rows] >> bit) & 1).astype(np.float32)
 
 
+def video_imputed(bit: int) -> Function:
+    """The function that says whether a modality was filled in from neighbours: bits as in `video_has`."""
+    return lambda requests: ((requests.videos.imputed[requests.rows] >> bit) & 1).astype(np.float32)
+
+
 def video_agreement(requests: Requests) -> Floats:
     return requests.videos.agreement[requests.rows]
+
+
+def video_sound_fit(requests: Requests) -> Floats:
+    return requests.videos.sound_fit[requests.rows]
+
+
+def video_text_fit(requests: Requests) -> Floats:
+    return requests.videos.text_fit[requests.rows]
 
 
 def pair_cosine(space: str) -> Function:
@@ -287,7 +300,12 @@ DEFINITIONS: Final = (
     Definition("video_has_visual", "video", "float32", "0 or 1", 0.0, None, video_has(0)),
     Definition("video_has_audio", "video", "float32", "0 or 1", 0.0, None, video_has(1)),
     Definition("video_has_text", "video", "float32", "0 or 1", 0.0, None, video_has(2)),
+    Definition("video_imputed_visual", "video", "float32", "0 or 1", 0.0, None, video_imputed(0)),
+    Definition("video_imputed_audio", "video", "float32", "0 or 1", 0.0, None, video_imputed(1)),
+    Definition("video_imputed_text", "video", "float32", "0 or 1", 0.0, None, video_imputed(2)),
     Definition("video_agreement", "video", "float32", "cosine", 0.0, None, video_agreement),
+    Definition("video_sound_fit", "video", "float32", "share of other sounds", 0.5, None, video_sound_fit),
+    Definition("video_text_fit", "video", "float32", "share of other texts", 0.5, None, video_text_fit),
     Definition("pair_joint_cosine", "pair", "float32", "cosine", 0.0, None, pair_cosine("joint")),
     Definition("pair_visual_cosine", "pair", "float32", "cosine", 0.0, None, pair_cosine("visual")),
     Definition("pair_audio_cosine", "pair", "float32", "cosine", 0.0, None, pair_cosine("audio")),

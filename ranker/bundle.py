@@ -29,11 +29,12 @@ from features.definitions import feature_version
 from features.errors import BadInput, NotFound, VersionMismatch
 from features.tables import read_json, write_durably
 from ranker.content import centred, content_vectors, without_modalities
+from ranker.fusion import Fusion
 from ranker.index import Index, build_index, read_index
 from ranker.item_item import ItemGraph
 from ranker.user_vector import Tower, less, video_vectors
 
-FORMAT = 1
+FORMAT = 2
 """Of the directory; another number refuses to load."""
 
 SOURCES: Final = ("two_tower", "item_item", "content", "popular", "fresh")
@@ -203,6 +204,7 @@ def write_bundle(
             "index": {"kind": bundle.index.kind, "recall": bundle.index.recall},
             "content_index": {"kind": bundle.content_index.kind, "recall": bundle.content_index.recall},
             "item_item_method": bundle.item_item.method,
+            "fusion": bundle.tower.fusion.kind,
             "weights": dict(zip(SOURCES, map(float, bundle.scorer.weights), strict=True)),
             **manifest,
             "files": files,
@@ -249,7 +251,7 @@ def load_bundle(path: Path, threads: int = 1) -> Bundle:
                 f"{name} of bundle {path.name} is damaged; copy it again or run `reelrank train`"
             )
     videos, titles = _read_videos(path)
-    tower = _read_tower(path / "tower.safetensors")
+    tower = _read_tower(path / "tower.safetensors", manifest["fusion"])
     graph = load_file(path / "item_item.safetensors")
     trees = lightgbm.Booster(model_file=path / "trees.txt") if "trees.txt" in manifest["files"] else None
     return Bundle(
@@ -339,19 +341,23 @@ def _tower_parts(tower: Tower) -> dict[str, Floats]:
         "place_weights": tower.place_weights,
         "prior": tower.prior,
     }
-    for name, projection in tower.projections.items():
-        parts[f"projection.{name}"] = projection
-        parts[f"gate.{name}"], parts[f"gate_bias.{name}"] = tower.gates[name]
+    fusion = tower.fusion
+    parts["fusion.neutral"] = fusion.neutral
+    parts |= {f"weight.{name}": value for name, value in fusion.weights.items()}
     return {name: np.ascontiguousarray(value) for name, value in parts.items()}
 
 
-def _read_tower(path: Path) -> Tower:
+def _read_tower(path: Path, kind: str) -> Tower:
     parts = load_file(path)
-    names = [name for name in MODALITIES if f"projection.{name}" in parts]
+    weights = {name.removeprefix("weight."): v for name, v in parts.items() if name.startswith("weight.")}
     return Tower(
         ids=parts["ids"],
-        projections={name: parts[f"projection.{name}"] for name in names},
-        gates={name: (parts[f"gate.{name}"], parts[f"gate_bias.{name}"]) for name in names},
+        fusion=Fusion(
+            kind,
+            tuple(name for name in MODALITIES if f"projection.{name}" in weights),
+            parts["fusion.neutral"],
+            weights,
+        ),
         token_weights=parts["token_weights"],
         place_weights=parts["place_weights"],
         prior=parts["prior"],

@@ -40,6 +40,7 @@ def _made_of(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("held out", _held_out(manifest["holdout"])),
         ("item-item", f"{manifest['item_item']['method']}, decay {manifest['decay']}"),
         ("two-tower", f"{manifest['tower']['steps']} of {manifest['tower']['planned_steps']} steps"),
+        ("fusion of modalities", manifest["settings"]["fusion"]),
         ("seed", str(manifest["settings"]["seed"])),
     ]
 

@@ -51,14 +51,25 @@ def without_modalities(videos: VideoTable, modalities: frozenset[str]) -> VideoT
     """The videos as if these modalities had never been there; the joint space is fused from what is left."""
     vectors = {name: np.zeros_like(v) if name in modalities else v for name, v in videos.vectors.items()}
     bits = sum(1 << MODALITIES.index(name) for name in modalities)
+    unknown = np.full(len(videos), np.nan, np.float32)  # a fit was told with what is now taken away
     rest = replace(
         videos,
         vectors=vectors,
         joint=np.zeros((len(videos), 0), np.float32),
         mask=(videos.mask & ~np.uint8(bits)).astype(np.uint8),
-        agreement=np.full(len(videos), np.nan, np.float32),
+        agreement=unknown,
+        imputed=(videos.imputed & ~np.uint8(bits)).astype(np.uint8),
+        sound_fit=unknown,
+        text_fit=unknown,
     )
     return replace(rest, joint=content_vectors(rest)) if videos.joint.shape[1] else rest
+
+
+def without_content(videos: VideoTable) -> VideoTable:
+    """The videos as if nothing had ever been seen, heard or read of them."""
+    bare = without_modalities(videos, frozenset(MODALITIES))
+    empty = np.zeros((len(videos), 0), np.float32)
+    return replace(bare, vectors=dict.fromkeys(videos.vectors, empty), joint=empty)
 
 
 def centred(vectors: Floats) -> Floats:

@@ -10,6 +10,7 @@ Recommendation Algorithms", ACM TOIS 2004, section 4; we weigh a viewer by 1/m w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,7 @@ import polars as pl
 from scipy import sparse  # type: ignore[import-untyped]
 
 from features.contracts import Floats, Int64s
-from features.errors import BadInput
+from features.errors import BadInput, CommitConflict
 from features.impute import neighbour_means
 from features.impute_across import impute
 from features.neighbours import Neighbours
@@ -97,7 +98,7 @@ def check_imputation(how: str) -> None:
 
 
 def write_item_graph(workspace: Workspace, graph: Neighbours, keys: Int64s, until_ms: int | None) -> Snapshot:
-    """Puts the graph in the place of the one before, in one commit.
+    """Puts the graph in the place of the one before, in one commit; of two trainings at once the later stays.
 
     Args:
         workspace: whose `item_graph` it becomes.
@@ -112,7 +113,11 @@ def write_item_graph(workspace: Workspace, graph: Neighbours, keys: Int64s, unti
             "weight": graph.weights,
         }
     )
-    return workspace.item_graph.replace(frame, meta={"until_ms": until_ms, "method": METHOD})
+    while True:
+        # Nothing of the graph before goes into this one, so what another training wrote meanwhile is replaced
+        # like any other; a refusal here would throw a trained bundle away.
+        with suppress(CommitConflict):
+            return workspace.item_graph.replace(frame, meta={"until_ms": until_ms, "method": METHOD})
 
 
 def learnt_until(train_part: FeatureSet, holdout: Holdout) -> int | None:

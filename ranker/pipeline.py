@@ -17,13 +17,22 @@ from features.assemble import video_statistics
 from features.contracts import Context, Floats, Histories, Int64s
 from features.errors import BadInput
 from features.histories import ends_of, gather_histories
+from features.neighbours import Neighbours
 from features.pipeline import FeatureSet
 from features.workspace import Workspace
 from ranker.blend import fit_blend, z_scores
 from ranker.bundle import SOURCES, Bundle, Scorer, assemble_bundle, write_bundle
 from ranker.card import write_card
 from ranker.examples import Pairs, interaction_matrix, positive_pairs
+from ranker.fusion import DEFAULT_FUSION, check_fusion
 from ranker.history_rows import history_rows
+from ranker.item_graph import (
+    check_imputation,
+    fill_missing,
+    fit_item_graph,
+    learnt_until,
+    write_item_graph,
+)
 from ranker.item_item import (
     MAX_EASE_VIDEOS,
     ItemGraph,
@@ -74,9 +83,15 @@ class TrainSettings:
     time_budget_s: float = 600.0
     """The tower's two trainings together stop after about this long."""
     candidates: int = 300
+    fusion: str = DEFAULT_FUSION
+    """How the video tower puts ids and modalities together, one of `FUSIONS`."""
+    impute: str = "none"
+    """What stands for a modality that a video lacks, one of `IMPUTATIONS`."""
     trees: TreeSettings = field(default_factory=TreeSettings)
 
     def __post_init__(self) -> None:
+        check_fusion(self.fusion)
+        check_imputation(self.impute)
         for name in ("epochs", "dim", "threads", "candidates"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -95,6 +110,19 @@ class Choice:
     """Why the trees are used or not, one sentence."""
     said: dict[str, Any]
     """For the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What was learnt from one feature set."""
+
+    bundle: Bundle
+    run: TowerRun
+    pairs: Pairs
+    audiences: Neighbours
+    """Videos with the same viewers, by the bundle's rows."""
+    imputed: dict[str, dict[str, Any]]
+    """How missing modalities were filled in, for the manifest."""
 
 
 def train(
@@ -124,7 +152,10 @@ def train(
     positive_pairs(features)  # refuses a log without any before the cut is blamed for it
     outer = split(features, holdout)
     choice = _choose(outer.train, settings, tell)
-    bundle, run, pairs = _fit(outer.train, settings, choice, tell, "train two-tower")
+    fitted = _fit(outer.train, settings, choice, tell, "train two-tower")
+    bundle, run = fitted.bundle, fitted.run
+    until_ms = learnt_until(outer.train, holdout)
+    write_item_graph(workspace, fitted.audiences, bundle.videos.keys, until_ms)
     metrics = measure(bundle, outer.train, outer.truth)
     tell("write bundle", 0, 1)
     now = datetime.now(UTC)
@@ -136,11 +167,13 @@ def train(
         "videos": len(features.videos),
         "users": len(outer.train.log.user_ids),
         "events": len(outer.train.log.events),
-        "positive_pairs": len(pairs),
+        "positive_pairs": len(fitted.pairs),
         "training_window_ms": _window(outer.train),
         "holdout": holdout.as_json(),
         "settings": asdict(settings),
         "item_item": {"method": choice.method},
+        "item_graph": {"edges": len(fitted.audiences.rows), "until_ms": until_ms},
+        "imputed": fitted.imputed,
         "decay": choice.decay,
         "weights": dict(zip(SOURCES, map(float, choice.scorer.weights), strict=True)),
         "tower": {
@@ -194,15 +227,15 @@ def histories_of(features: FeatureSet, codes: Int64s) -> Histories:
     return gather_histories(features.log, codes, ends_of(features.log, codes))
 
 
-def _fit(
-    features: FeatureSet, settings: TrainSettings, choice: Choice, tell: Progress, stage: str
-) -> tuple[Bundle, TowerRun, Pairs]:
+def _fit(features: FeatureSet, settings: TrainSettings, choice: Choice, tell: Progress, stage: str) -> Fitted:
     """All components, learnt from a feature set, with a choice made before."""
     pairs = positive_pairs(features)
+    audiences = fit_item_graph(pairs, len(features.log.user_ids), len(features.videos))
+    features, imputed = fill_missing(features, audiences, settings.impute)
     run = _towers(features, pairs, settings, tell, stage)
     graph = _graph(features, pairs, choice.method, settings)
     bundle = _assemble(features, run, graph, choice.decay, choice.scorer, settings)
-    return bundle, run, pairs
+    return Fitted(bundle, run, pairs, audiences, imputed)
 
 
 def _choose(features: FeatureSet, settings: TrainSettings, tell: Progress) -> Choice:
@@ -214,6 +247,8 @@ def _choose(features: FeatureSet, settings: TrainSettings, tell: Progress) -> Ch
         return Choice("covisit", 1.0, first, why, {"users": 0, "metrics": {}})
     train_part, truth = inner
     pairs = positive_pairs(train_part)
+    audiences = fit_item_graph(pairs, len(train_part.log.user_ids), len(train_part.videos))
+    train_part, _ = fill_missing(train_part, audiences, settings.impute)
     histories, context = histories_of(train_part, truth.user_codes), Context.at(truth.at_ms)
     tell("choose item graph", 0, 1)
     method, decay, graph, recalls = _choose_graph(train_part, pairs, truth, histories, settings)
@@ -310,6 +345,7 @@ def _towers(
     features: FeatureSet, pairs: Pairs, settings: TrainSettings, tell: Progress, stage: str
 ) -> TowerRun:
     wanted = TowerSettings(
+        fusion=settings.fusion,
         dim=settings.dim,
         epochs=settings.epochs,
         seed=settings.seed,

@@ -20,8 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from features.contracts import HISTORY_LENGTH, MODALITIES, Floats, Int64s, VideoTable
+from features.contracts import HISTORY_LENGTH, Int64s, VideoTable
 from ranker.examples import Pairs, has_history, windows
+from ranker.fusion import DEFAULT_FUSION
+from ranker.fusion_torch import FusionInputs, exported, make_layer, normal, untrained, weights_of
 from ranker.history_rows import FIRST_GUESS, PLACES, places
 from ranker.user_vector import Tower, unit, video_vectors
 
@@ -32,6 +34,8 @@ UNSEEN_LOGIT = -1e9
 class TowerSettings:
     """How the towers are trained."""
 
+    fusion: str = DEFAULT_FUSION
+    """How ids and modalities are put together, one of `FUSIONS`."""
     dim: int = 64
     epochs: int = 14
     """Passes over as many pairs as there are."""
@@ -45,7 +49,8 @@ class TowerSettings:
     temperature: float = 0.2
     learning_rate: float = 3e-3
     modality_dropout: float = 0.5
-    id_dropout: float = 0.1
+    id_dropout: float = 0.3
+    """Content has to stand on its own this often: it is all that a video nobody has met can show."""
     user_power: float = 1.0
     """A pair is drawn with weight activity^-user_power."""
     history: int = 50
@@ -69,36 +74,22 @@ class TowerRun:
 
 
 class VideoTower(nn.Module):
-    """Unit vectors of videos from their ids and modalities."""
+    """Unit vectors of videos from their ids and modalities, fused in one of the ways of `fusion.py`."""
 
-    def __init__(self, videos: VideoTable, dim: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, videos: VideoTable, dim: int, generator: torch.Generator, fusion: str = DEFAULT_FUSION
+    ) -> None:
         super().__init__()
-        self.inputs = {
-            name: torch.from_numpy(videos.vectors[name])
-            for name in MODALITIES
-            if name in videos.vectors and videos.vectors[name].any()
-        }
-        total = sum(v.shape[1] for v in self.inputs.values())
-        self.ids = _normal((len(videos), dim), dim**-0.5, generator)
-        self.projections = nn.ParameterDict(
-            {
-                name: _normal((v.shape[1], dim), v.shape[1] ** -0.5, generator)
-                for name, v in self.inputs.items()
-            }
-        )
-        self.gates = nn.ParameterDict({name: _normal((total, dim), 0.01, generator) for name in self.inputs})
-        self.biases = nn.ParameterDict({name: nn.Parameter(torch.zeros(dim)) for name in self.inputs})
+        self.fusion = untrained(fusion, videos)
+        self.inputs = FusionInputs(self.fusion, videos)
+        self.ids = normal((len(videos), dim), dim**-0.5, generator)
+        lengths = self.inputs.lengths
+        self.layer = make_layer(fusion, lengths, dim, generator) if lengths else None
 
     def forward(self, rows: Tensor, kept: dict[str, Tensor], ids_kept: Tensor) -> Tensor:
         """Vectors of the rows, (b, d); the masks, (b, 1), say which inputs are there."""
-        total = self.ids[rows] * ids_kept  # (b, d)
-        if self.inputs:
-            inputs = {name: vectors[rows] * kept[name] for name, vectors in self.inputs.items()}
-            everything = torch.cat(list(inputs.values()), dim=1)  # (b, sum of dims)
-            for name, vectors in inputs.items():
-                gate = 2 * torch.sigmoid(everything @ self.gates[name] + self.biases[name])  # (b, d)
-                total = total + gate * (vectors @ self.projections[name])
-        return F.normalize(total, dim=1)
+        seen = self.inputs.seen(rows, kept, self.ids[rows], ids_kept)
+        return F.normalize(seen.ids if self.layer is None else self.layer(seen), dim=1)
 
 
 class UserTower(nn.Module):
@@ -132,7 +123,7 @@ def train_towers(
     torch.set_num_threads(settings.threads)
     draw, generator = np.random.default_rng(settings.seed), torch.Generator().manual_seed(settings.seed)
     video, user = (
-        VideoTower(videos, settings.dim, generator),
+        VideoTower(videos, settings.dim, generator, settings.fusion),
         UserTower(settings.dim, pairs.ordered, generator),
     )
     sampler = _Sampler.of(pairs, len(videos), settings)
@@ -258,8 +249,8 @@ def _dropped(video: VideoTower, rows: Tensor, settings: TowerSettings, generator
     def kept(share: float) -> Tensor:
         return (torch.rand((len(rows), 1), generator=generator) >= share).float()
 
-    masks = {name: kept(settings.modality_dropout) for name in video.inputs}
-    ids = kept(settings.id_dropout if video.inputs else 0.0)
+    masks = {name: kept(settings.modality_dropout) for name in video.fusion.modalities}
+    ids = kept(settings.id_dropout if masks else 0.0)
     vectors: Tensor = video(rows, masks, ids)
     return vectors
 
@@ -273,10 +264,6 @@ def _met(negatives: Int64s, rows: Int64s) -> npt.NDArray[np.bool_]:
     return met
 
 
-def _normal(shape: tuple[int, ...], scale: float, generator: torch.Generator) -> nn.Parameter:
-    return nn.Parameter(torch.randn(shape, generator=generator) * scale)
-
-
 def _with_prior(tower: Tower, videos: VideoTable, share: npt.NDArray[np.float64]) -> Tower:
     """The tower with the direction that is nearest to what everybody likes, for users without a history."""
     middle = share.astype(np.float32) @ video_vectors(tower, videos)
@@ -284,14 +271,11 @@ def _with_prior(tower: Tower, videos: VideoTable, share: npt.NDArray[np.float64]
 
 
 def _export(video: VideoTower, user: UserTower, warm: npt.NDArray[np.bool_]) -> Tower:
-    def out(tensor: Tensor) -> Floats:
-        return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
-
+    weights = {} if video.layer is None else weights_of(video.layer)
     return Tower(
-        ids=out(video.ids) * warm[:, None],
-        projections={name: out(value) for name, value in video.projections.items()},
-        gates={name: (out(video.gates[name]), out(video.biases[name])) for name in video.inputs},
-        token_weights=out(user.token_weights),
-        place_weights=out(user.place_weights),
+        ids=exported(video.ids) * warm[:, None],
+        fusion=replace(video.fusion, weights=weights),
+        token_weights=exported(user.token_weights),
+        place_weights=exported(user.place_weights),
         prior=np.zeros(video.ids.shape[1], np.float32),
     )

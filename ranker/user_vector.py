@@ -1,9 +1,9 @@
 """The trained two-tower without torch: vectors of videos and of users, in NumPy, for the request path.
 
-A video's vector is its id embedding plus gated projections of its modalities, on the unit sphere; a user's is
-a weighted sum of the vectors of the latest events or, without any, the direction of what everybody likes.
-There is no user id, so a new user and a new event count at once. `two_tower.py` holds the same formulas in
-torch; a test says that both agree.
+A video's vector is its id embedding put together with its modalities (see `fusion.py`), on the unit sphere;
+a user's is a weighted sum of the vectors of the latest events or, without any, the direction of what
+everybody likes. There is no user id, so a new user and a new event count at once. `two_tower.py` holds the
+same formulas in torch; a test says that both agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from features.contracts import MODALITIES, Floats, VideoTable
+from features.contracts import Floats, VideoTable
+from ranker.fusion import Fusion, fuse, without
 from ranker.history_rows import HistoryRows, places
 
 EPSILON = 1e-12
@@ -24,10 +25,8 @@ class Tower:
 
     ids: Floats
     """Embedding of each video, float32, (n, d); zero rows for videos without any interaction."""
-    projections: dict[str, Floats]
-    """Per modality, float32, (dims of the modality, d)."""
-    gates: dict[str, tuple[Floats, Floats]]
-    """Per modality, weight (sum of all dims, d) and bias (d,) of the gate, float32."""
+    fusion: Fusion
+    """How ids and modalities are put together, with its weights."""
     token_weights: Floats
     """What each kind of event counts, float32, (len(TOKENS),)."""
     place_weights: Floats
@@ -42,15 +41,7 @@ class Tower:
 
 def video_vectors(tower: Tower, videos: VideoTable) -> Floats:
     """Unit vector of each video, float32, (n, d); a zero row for a video of which nothing is known."""
-    total = tower.ids.copy()
-    if tower.projections:
-        inputs = {name: videos.vectors[name] for name in MODALITIES if name in tower.projections}
-        everything = np.concatenate(list(inputs.values()), axis=1)  # (n, sum of dims)
-        for name, vectors in inputs.items():
-            weight, bias = tower.gates[name]
-            gate = 2.0 / (1.0 + np.exp(-(everything @ weight + bias)))  # (n, d)
-            total += gate * (vectors @ tower.projections[name])
-    return unit(total)
+    return unit(fuse(tower.fusion, tower.ids, videos))
 
 
 def user_vectors(tower: Tower, vectors: Floats, history: HistoryRows) -> Floats:
@@ -71,12 +62,8 @@ def user_vectors(tower: Tower, vectors: Floats, history: HistoryRows) -> Floats:
 
 
 def less(tower: Tower, modalities: frozenset[str]) -> Tower:
-    """The tower that takes nothing from these modalities; their inputs to the gates are zero in the table."""
-    kept = {name: value for name, value in tower.projections.items() if name not in modalities}
-    if kept.keys() == tower.projections.keys():
-        return tower
-    silent = {name: np.zeros_like(value) for name, value in tower.projections.items() if name in modalities}
-    return replace(tower, projections=tower.projections | silent)
+    """The tower that takes nothing from these modalities."""
+    return replace(tower, fusion=without(tower.fusion, modalities))
 
 
 def unit(rows: Floats) -> Floats:

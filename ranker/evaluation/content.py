@@ -15,7 +15,7 @@ from features.workspace import Workspace
 from ranker.evaluation import spread
 from ranker.evaluation.arms import Arm
 from ranker.evaluation.compare import PRIMARY, Ablation, Comparison
-from ranker.evaluation.metrics import METRICS, Doubles, KeySets, judge, ndcg, recall
+from ranker.evaluation.metrics import METRICS, Doubles, KeySets, judge, ndcg
 from ranker.evaluation.slates import Slates
 from ranker.evaluation.slices import HISTORY_SLICES, cold_keys, days_of, history_sizes, history_slices
 from ranker.evaluation.statistics import RESAMPLES, detectable_effect, mean_interval
@@ -135,19 +135,6 @@ def by_day(
             slate.arm.name: [_number(ndcg(judge(slate.keys, sets))[sets.sizes > 0]) for sets in then]
             for slate in slates
         },
-    }
-
-
-def cold_videos(slates: list[Slates], relevant: KeySets, parts: Split) -> dict[str, Any] | None:
-    """Recall of liked videos that nobody had met before the cut; None where none was liked."""
-    cold = relevant.only(np.isin(relevant.keys, cold_keys(parts)))
-    who = cold.sizes > 0
-    if not who.any():
-        return None
-    return {
-        "users": int(who.sum()),
-        "relevant": len(cold.keys),
-        "arms": {slate.arm.name: _number(recall(judge(slate.keys, cold))[who]) for slate in slates},
     }
 
 

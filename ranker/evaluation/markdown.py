@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranker.evaluation.cold import cold_head, cold_rows, cold_sentence
 from ranker.evaluation.metrics import LABELS, METRICS
 from ranker.evaluation.words import percent, signed
 
@@ -45,10 +46,17 @@ def to_markdown(content: dict[str, Any]) -> str:
                 )
             ],
         ),
+        *_cold(content),
         f"Inputs: `{content['inputs']['hash']}`, features `{content['inputs']['feature_version']}`, seed "
         f"{content['seed']}, made at {content['created_at']}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cold(content: dict[str, Any]) -> list[str]:
+    if not content["cold_videos"]:
+        return []
+    return ["## New videos", cold_sentence(content), _table(cold_head(content), cold_rows(content))]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -13,19 +13,20 @@ from features.errors import BadInput
 from features.workspace import Workspace
 from ranker.bundle import load_bundle
 from ranker.evaluation.arms import Arm, check_arms, resolve_bundle
+from ranker.evaluation.cold import cold_videos
 from ranker.evaluation.compare import PRIMARY, ablations, compare
 from ranker.evaluation.content import (
     ablation_of,
     arm_of,
     by_day,
     by_history,
-    cold_videos,
     data_of,
     describe,
     inputs_of,
     lifts_of,
 )
 from ranker.evaluation.examples import draw_users, examples_of
+from ranker.evaluation.leak import warn_of_leak
 from ranker.evaluation.metrics import KeySets, judge, measure
 from ranker.evaluation.report import write_report
 from ranker.evaluation.slates import Slates, rank_arm
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 """Of the layout of report.json."""
 
 
@@ -99,7 +100,9 @@ def evaluate(
         "resamples": RESAMPLES,
         "primary": PRIMARY,
         "verdict": asdict(decide(compared, k)),
-        "warnings": warnings_of(compared, slates, tested, k, _notes(features, parts, bundles, holdout)),
+        "warnings": warnings_of(
+            compared, slates, tested, k, _notes(workspace, features, parts, bundles, holdout)
+        ),
         "data": data_of(parts, relevant, holdout, compared),
         "arms": [
             arm_of(i, compared, slates[i], parts, bundles.get(arm.bundle)) for i, arm in enumerate(arms)
@@ -108,7 +111,7 @@ def evaluate(
         "ablations": [ablation_of(one, compared) for one in tested],
         "by_history": by_history(compared, parts),
         "by_day": by_day(slates, relevant, parts, features, holdout),
-        "cold_videos": cold_videos(slates, relevant, parts),
+        "cold_videos": cold_videos(slates, relevant, parts, seed),
         "examples": examples_of(
             draw_users(history_sizes(parts), seed), slates, relevant, parts, features.catalogue
         ),
@@ -175,8 +178,11 @@ def _rank_all(
     ]
 
 
-def _notes(features: FeatureSet, parts: Split, bundles: dict[str, Bundle], holdout: Holdout) -> list[str]:
-    notes = []
+def _notes(
+    workspace: Workspace, features: FeatureSet, parts: Split, bundles: dict[str, Bundle], holdout: Holdout
+) -> list[str]:
+    spaces = sorted({bundle.manifest.get("space_version") or "" for bundle in bundles.values()} - {""})
+    notes = [told for space in spaces if (told := warn_of_leak(workspace, space, holdout))]
     for bundle in bundles.values():
         lacking = int((bundle.videos.rows_of(features.videos.keys) < 0).sum())
         if lacking:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from ranker.evaluation.charts import Curve, Point, Row, curve_plot, interval_plot, scatter_plot
+from ranker.evaluation.cold import cold_section
 from ranker.evaluation.figures import arm_label, dot, figure, legend, series_of
 from ranker.evaluation.metrics import LABELS, METRICS
 from ranker.evaluation.words import EMPTY, percent, share, signed, span, written
@@ -156,22 +157,8 @@ def slice_section(content: dict[str, Any]) -> str:
             "are those of the cut, so a fall shows how fast they age.",
             "days",
         )
-    return (
-        f'<h2>For whom, and when</h2>{legend(content)}<div class="pair">{figures}</div>{_cold_line(content)}'
-    )
-
-
-def _cold_line(content: dict[str, Any]) -> str:
-    cold = content["cold_videos"]
-    if not cold:
-        return ""
-    said = ", ".join(
-        f"{escape(arm)} {span(one, '{:.3f}'.format)}" for arm, one in cold["arms"].items() if one is not None
-    )
-    return (
-        f"<p>New videos: {cold['relevant']:,} of the liked videos had been met by nobody before the cut. "
-        f"Recall@{content['k']} of them, over {cold['users']:,} user(s): {said}.</p>"
-    )
+    drawn = f'{legend(content)}<div class="pair">{figures}</div>'
+    return f"<h2>For whom, and when</h2>{drawn}{cold_section(content)}"
 
 
 def spread_section(content: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ CONFLICTING: Final = ("text", "audio")
 def describe_space(workspace: Workspace, version: str) -> dict[str, Any]:
     """What the commit of a space says of it; None for what it leaves out."""
     snapshot = workspace.space(version).snapshot()
-    named = ("encoder_version", "aligned", "recall", "control", "dims", "shared")
+    named = ("encoder_version", "aligned", "recall", "control", "dims", "shared", "co_watched")
     said = {name: snapshot.meta.get(name) for name in named}
     return {"version": version, "committed_at": _instant(snapshot.committed_at), **said}
 

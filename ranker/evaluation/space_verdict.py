@@ -64,6 +64,7 @@ def warnings_of(content: dict[str, Any]) -> list[dict[str, str]]:
     found = [
         *_broken(content),
         *_beaten(content),
+        *_circular(content),
         *_shape(content),
         *_turned(content["drift"]),
         *_few(content),
@@ -101,6 +102,18 @@ def _beaten(content: dict[str, Any]) -> list[dict[str, str]]:
             names = " and ".join(better)
             out.append(_note(f"By {truth['name']}, {names} alone finds more than the joint space does."))
     return out
+
+
+def _circular(content: dict[str, Any]) -> list[dict[str, str]]:
+    """Where joint vectors were learnt from the item graph that they are judged by."""
+    judged = {one["name"] for one in content["retrieval"]["truths"] if one["spaces"]["joint"]}
+    filled = any(one["videos"] for one in (content["imputed"] or {}).values())
+    if "audience" not in judged or not (filled or content["space"].get("co_watched")):
+        return []
+    how = "trained on co-watched videos" if content["space"].get("co_watched") else "partly filled in from it"
+    return [
+        _note(f"Joint retrieval by audience is flattered: the space was {how}, and the item graph judges.")
+    ]
 
 
 def _shape(content: dict[str, Any]) -> list[dict[str, str]]:

@@ -101,7 +101,7 @@ def test_the_towers_in_numpy_and_in_torch_agree(world) -> None:
     tower = _export(video, user, np.ones(len(features.videos), bool))
     every, one = torch.arange(len(features.videos)), torch.ones(len(features.videos), 1)
     with torch.no_grad():
-        wanted = video(every, dict.fromkeys(video.inputs, one), one)
+        wanted = video(every, dict.fromkeys(video.fusion.modalities, one), one)
     vectors = video_vectors(tower, features.videos)
     np.testing.assert_allclose(vectors, wanted.numpy(), atol=1e-5)
     history = history_rows(features.videos, histories_of(features, np.arange(5, dtype=np.int64)))

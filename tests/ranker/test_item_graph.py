@@ -14,6 +14,7 @@ from features.contracts import Floats
 from features.errors import BadInput
 from features.neighbours import Neighbours
 from features.pipeline import FeatureSet
+from features.tables import Table
 from features.workspace import Workspace
 from ranker.bundle import load_bundle
 from ranker.examples import interaction_matrix, positive_pairs
@@ -100,6 +101,22 @@ def test_the_table_is_replaced_as_a_whole_and_says_until_when_it_learnt(
     assert rows["video_key"].to_list() == np.repeat(keys, np.diff(graph.offsets)).tolist()
     assert rows["neighbour_key"].to_list() == keys[graph.rows].tolist()
     assert (rows["weight"] > 0).all()
+
+
+def test_of_two_trainings_at_once_the_later_graph_stays_and_neither_fails(
+    world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, keys, write = fitted(world()), world().videos.keys, Table._write
+
+    def write_after_a_rival(table: Table, frame: pl.DataFrame, part: str) -> tuple[str, int]:
+        monkeypatch.setattr(Table, "_write", write)
+        write_item_graph(workspace, fitted(world(), top=1), keys, 5)
+        return write(table, frame, part)
+
+    monkeypatch.setattr(Table, "_write", write_after_a_rival)
+    snapshot = write_item_graph(workspace, graph, keys, 7)
+    assert (snapshot.sequence, snapshot.meta["until_ms"]) == (2, 7)
+    assert len(workspace.item_graph.read()) == len(graph.rows)
 
 
 def test_an_empty_graph_is_a_table_too(world: World, workspace: Workspace) -> None:

@@ -19,6 +19,7 @@ from ranker.evaluation import space_geometry, space_survey
 from ranker.evaluation.space_markdown import to_markdown
 from ranker.evaluation.space_page import to_html
 from ranker.evaluation.space_report import report_space
+from ranker.evaluation.space_verdict import warnings_of
 
 N, TOPICS, DIM = 90, 6, 12
 KEYS = np.arange(N) * 3 + 5
@@ -180,6 +181,21 @@ def test_the_odd_title_sound_and_picture_are_listed_first_and_what_fits_is_not(
     ]
     assert [one["video_key"] for one in sounds["videos"]] == [KEYS[20], KEYS[30], KEYS[41]]
     assert (texts["known"], texts["low"], sounds["known"], sounds["low"]) == (N - 1, 2, N, 3)
+
+
+def test_who_is_judged_by_the_graph_it_was_filled_in_from_is_said_to_be_flattered(
+    content: dict[str, Any],
+) -> None:
+    def flattered(**changed: Any) -> list[str]:
+        said = warnings_of({**content, **changed})
+        return [one["text"] for one in said if "flattered" in one["text"]]
+
+    assert "partly filled in from it" in flattered()[0]
+    nothing = {name: {"videos": 0, "share": 0.0} for name in ("visual", "audio", "text")}
+    assert not flattered(imputed=nothing)
+    assert not flattered(imputed=None)
+    trained = {**content["space"], "co_watched": True}
+    assert "trained on co-watched videos" in flattered(imputed=nothing, space=trained)[0]
 
 
 def test_examples_name_their_neighbours_by_every_space_that_has_them(content: dict[str, Any]) -> None:
