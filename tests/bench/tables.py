@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import ingest_tables
+from tests.bench import ingest_tables, understanding_tables
 from tests.bench.record import RESULTS, ROOT
 
 README = ROOT / "README.md"
@@ -46,14 +46,20 @@ def tiktok(result: dict[str, Any]) -> str:
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+TABLES: dict[str, Callable[..., str]] = {
     "demo_world": demo_world,
     "tiktok": tiktok,
     "ingest_bare": ingest_tables.bare,
     "ingest_rivals": ingest_tables.rivals,
     "ingest_memory": ingest_tables.memory,
     "ingest_startup": ingest_tables.startup,
+    "planted_search": understanding_tables.planted_search,
+    "planted_missing": understanding_tables.planted_missing,
+    "tiktok_content": understanding_tables.tiktok_content,
+    "encoders": understanding_tables.encoders,
 }
+SOURCES = {"encoders": ("esc10", "same_source", "encoder_speed")}
+"""Results of a table that is made of several."""
 
 
 def with_tables(text: str, results: Path = RESULTS) -> str:
@@ -61,8 +67,8 @@ def with_tables(text: str, results: Path = RESULTS) -> str:
 
     def table(match: re.Match[str]) -> str:
         name = match["name"]
-        result = json.loads((results / f"{name}.json").read_text())
-        return f"<!-- table:{name} -->\n{TABLES[name](result)}\n<!-- end -->"
+        read = [json.loads((results / f"{one}.json").read_text()) for one in SOURCES.get(name, (name,))]
+        return f"<!-- table:{name} -->\n{TABLES[name](*read)}\n<!-- end -->"
 
     return re.sub(r"<!-- table:(?P<name>\w+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 
