@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: what is right is asked here, how fast in `bench`.
+settings.register_profile("reelrank", deadline=None)
+settings.load_profile("reelrank")
 
 # As the command line does, and before anything loads torch: OpenMP's threads sleep while they wait.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
