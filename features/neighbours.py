@@ -37,6 +37,11 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def edges(self) -> int:
+        """How many there are."""
+        return len(self.rows)
+
 
 def neighbours_of(keys: Int64s, sources: Int64s, targets: Int64s, weights: Floats) -> Neighbours:
     """The edges of the item graph as rows of a table of videos.

@@ -93,9 +93,14 @@ def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, s
                 "ingest", lambda: dataclasses.asdict(ingest_videos(workspace, source, how, progress=advance))
             )
         ray.shutdown()  # nothing after this runs on it, and its processes would stay beside the training
-        encoder = counts["encoder_version"]
         for line in describe_ingest(counts):
             stages.note(line)
+        if encoder is not None and counts["encoder_version"] not in (None, encoder):
+            stages.note(
+                f"tonight's space is built from the videos ({counts['encoder_version']}); the imported "
+                f"vectors ({encoder}) are kept and not used"
+            )
+        encoder = counts["encoder_version"] or encoder
     if settings.events:
         with stages.stage("import events"):
             logs = [Path(name) for name in settings.events]
@@ -270,7 +275,7 @@ def describe_ingest(counts: dict[str, Any]) -> list[str]:
     reasons = ", ".join(f"{name} {count}" for name, count in sorted(counts["reasons"].items()))
     lines = [line.format(**counts) + (f" ({reasons})" if reasons else "")]
     if not counts["opened"]:
-        return [*lines, "nothing is new: no file was opened"]
+        return [*lines, f"{'' if counts['embedded'] else 'nothing is new: '}no file was opened"]
     rungs = ", ".join(f"{name} {count}" for name, count in sorted(counts["rungs"].items()))
     alike = f"; {counts['near_duplicates']:,} have a near-duplicate" if counts["near_duplicates"] else ""
     read = f"opened {counts['opened']:,} files, decoded {counts['decoded']:,} contents"

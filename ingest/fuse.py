@@ -20,6 +20,8 @@ FusionKind = Literal["mean", "gated"]
 KINDS: Final[tuple[FusionKind, ...]] = ("mean", "gated")
 IMPUTED_WEIGHT: Final = 0.25
 """Of a modality that was filled in from neighbours, beside 1 of one that is there."""
+PORTION: Final = 65_536
+"""Videos fused at once: unaligned modalities side by side are long, and each has a vector of that length."""
 LEAST_TRUST: Final = 0.05
 """Weight of a modality that contradicts the others, beside 1 of the one that is trusted most."""
 
@@ -64,21 +66,35 @@ def fuse(
     if kind not in KINDS:
         raise BadInput(f"fusion {kind!r} is not one of {', '.join(KINDS)}")
     filled = _filled(vectors, imputed or {})
+    gated = kind == "gated" and sum(m in heads.comparable for m in vectors) > 2
+    known_levels = (levels or measure_levels(vectors, heads, imputed)) if gated else None
+    n = len(next(iter(vectors.values())))
+    joint, agreement = np.zeros((n, heads.dim), np.float32), np.zeros(n, np.float32)
+    for start in range(0, n, PORTION):
+        part = slice(start, start + PORTION)
+        some = {m: rows[part] for m, rows in vectors.items()}
+        lent = {m: flags[part] for m, flags in filled.items()}
+        joint[part], agreement[part] = _fuse(some, lent, heads, known_levels)
+    present = {m: rows.any(axis=1) & ~filled[m] for m, rows in vectors.items()}
+    return Fused(joint, _bits(present, n), agreement, _bits(filled, n))
+
+
+def _fuse(
+    vectors: Mapping[str, Floats], filled: Mapping[str, Flags], heads: Heads, levels: Levels | None
+) -> tuple[Floats, Floats]:
+    """Joint vectors (n, d) and agreement (n,) of some videos; gated where there are levels."""
     seen = {m: heads.by_modality[m].apply(rows) for m, rows in vectors.items() if m in heads.by_modality}
     known = {m: rows.any(axis=1) & ~filled[m] for m, rows in seen.items()}
     weights = {m: np.where(filled[m], np.float32(IMPUTED_WEIGHT), np.float32(1.0)) for m in seen}
-    comparable = [m for m in seen if m in heads.comparable]
-    if kind == "gated" and len(comparable) > 2:
-        met = {m: seen[m] for m in comparable}
-        trust = _trust(met, known, levels or _levels(met, known))
+    met = {m: rows for m, rows in seen.items() if m in heads.comparable}
+    if levels is not None:
+        trust = _trust(met, known, levels)
         weights |= {m: weights[m] * trust[m] for m in met}
     n = len(next(iter(vectors.values())))
     total = np.zeros((n, heads.dim), np.float32)
     for m, rows in seen.items():
         total += rows * weights[m][:, None]
-    present = {m: rows.any(axis=1) & ~filled[m] for m, rows in vectors.items()}
-    agreement = _mean_of(_cosines({m: seen[m] for m in comparable}, known).values(), n)
-    return Fused(unit_rows(total), _bits(present, n), agreement, _bits(filled, n))
+    return unit_rows(total), _mean_of(_cosines(met, known).values(), n)
 
 
 def measure_levels(

@@ -40,7 +40,8 @@ def held_out_heads(
         settings: how the heads were trained.
 
     Returns:
-        Nothing where the heads of what can be compared were not trained: they have seen no video.
+        Nothing where the heads of what can be compared were not trained: they have seen no video. Nothing
+        either where the sample of a large catalogue has too few videos with two of these modalities.
     """
     settings = settings or AlignSettings()
     names = [name for name in heads.comparable if videos.vectors[name].shape[1]]
@@ -50,7 +51,9 @@ def held_out_heads(
     vectors = {name: _own(videos, name)[rows] for name in names}
     alone = np.full(len(rows), ALONE, np.int64) if groups is None else groups[rows]
     corpus = Corpus(vectors, alone, tuple(name for name in shared if name in names))
-    pairs, found = corpus.pairs(settings.min_pairs), []
+    pairs, found = corpus.pairs(settings.min_pairs), list[Fold]()
+    if set(names) - set(corpus.shared) - {name for pair in pairs for name in pair}:
+        return ()
     for fold, (kept, held) in enumerate(folds(alone, replace(settings, max_judged=SAMPLE))):
         trained = train_heads(corpus.part(kept), pairs, settings, settings.seed + fold)
         found.append(Fold(np.sort(rows[held]), Heads(heads.encoder_version, True, trained)))

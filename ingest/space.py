@@ -21,7 +21,7 @@ from features.workspace import Workspace
 from ingest.agree import Agreement, judge_agreement
 from ingest.align import AlignSettings, CoWatched, align, publishable
 from ingest.alignment.corpus import ALONE
-from ingest.encoders.heads import Heads, load_heads
+from ingest.encoders.heads import META_FILE, Heads, load_heads
 from ingest.fuse import KINDS, Fused, FusionKind, fuse
 
 log = logging.getLogger(__name__)
@@ -73,13 +73,22 @@ class SpaceBuilt:
 
 
 @dataclass(frozen=True, slots=True)
+class _Commits:
+    """One state of each table that a space is built from: whoever writes meanwhile changes nothing."""
+
+    embeddings: Snapshot
+    duplicates: Snapshot
+    graph: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
 class _Given:
     """All that a space is built from."""
 
     frame: pl.DataFrame
     """`video_key` and `video_id` of n videos, by key."""
     vectors: dict[str, Floats]
-    """Unit rows (n, d) by modality, zero rows where it is missing."""
+    """Unit rows (n, d) by modality, zero rows where it is missing; (n, 0) for one where no video has any."""
     shared: tuple[str, ...]
     groups: Int64s
     """Near-duplicates have the same number, (n,)."""
@@ -102,29 +111,38 @@ def build_space(
 
     Raises:
         NotFound: there are no such embeddings.
-        BadInput: vectors of one modality differ in length.
+        BadInput: vectors of one modality differ in length, or are not finite.
     """
     settings = settings or SpaceSettings()
     encoder_version = encoder_version or _newest_encoder(workspace)
-    snapshot = workspace.embeddings(encoder_version).snapshot()
-    if not snapshot.rows:
+    tables = workspace.embeddings(encoder_version), workspace.duplicates, workspace.item_graph
+    commits = _Commits(*(table.snapshot() for table in tables))
+    if not commits.embeddings.rows:
         known = ", ".join(workspace.encoder_versions()) or "none"
         raise NotFound(
             f"there are no embeddings of encoder {encoder_version} in {workspace.root}; it has {known}"
         )
-    inputs = _hash_inputs(workspace, encoder_version, snapshot, settings)
+    inputs = _hash_inputs(encoder_version, commits, settings)
     built, before = _earlier(workspace, encoder_version, inputs)
     if built:
+        if workspace.space_versions()[-1] != built:
+            workspace.space(built).append_parts({}, meta={})  # it is the latest again
         return _read_built(workspace, built)
-    given = _read_given(workspace, encoder_version, before)
+    given = _read_given(workspace, encoder_version, before, commits)
     space_version = f"space-{_digest([inputs, before])}"
     heads, said = _align(given, encoder_version, settings)
     filled, imputed = _impute(given, settings)
     fused = fuse(filled, heads, settings.fusion, imputed)
     fits = judge_agreement(filled, heads, imputed)
     heads.save(heads_directory(workspace, space_version))
-    meta = {"inputs": inputs, "before": before, "imputed": int((fused.imputed > 0).sum()), **said}
-    meta |= {"graph_until_ms": workspace.item_graph.snapshot().meta.get("until_ms")}
+    meta: dict[str, Any] = {
+        "inputs": inputs,
+        "before": before,
+        "imputed": int((fused.imputed > 0).sum()),
+        **said,
+    }
+    learnt = bool(meta["imputed"] or meta["co_watched"])
+    meta |= {"graph_until_ms": commits.graph.meta.get("until_ms") if learnt else None}
     workspace.space(space_version).replace(_to_frame(given.frame, fused, fits), meta=meta)
     log.info("built space_version=%s videos=%d %s", space_version, len(given.frame), meta)
     return _read_built(workspace, space_version)
@@ -139,7 +157,7 @@ def stack_modalities(frame: pl.DataFrame) -> dict[str, Floats]:
     """Rows (n, d), float32, of each modality's list column; zero rows for nulls, width 0 where all are null.
 
     Raises:
-        BadInput: a modality's vectors differ in length.
+        BadInput: a modality's vectors differ in length, or are not finite.
     """
     return {modality: _stack(frame[modality], modality) for modality in MODALITIES}
 
@@ -160,7 +178,11 @@ def _stack(lists: pl.Series, modality: str) -> Floats:
         raise BadInput(f"{modality} vectors have lengths {sorted(lengths)}; one encoder gives one length")
     out = np.zeros((len(lists), lengths[0] if lengths else 0), np.float32)
     if out.size:
-        out[present] = lists.drop_nulls().explode().to_numpy().reshape(-1, out.shape[1])
+        flat = lists.drop_nulls().explode().to_numpy().reshape(-1, out.shape[1])
+        broken = int((~np.isfinite(flat)).any(axis=1).sum())
+        if broken:
+            raise BadInput(f"{modality} vectors of {broken} video(s) hold NaN or infinity; embed these again")
+        out[present] = flat
     return out
 
 
@@ -171,15 +193,13 @@ def _newest_encoder(workspace: Workspace) -> str:
     return versions[-1]
 
 
-def _hash_inputs(
-    workspace: Workspace, encoder_version: str, snapshot: Snapshot, settings: SpaceSettings
-) -> str:
+def _hash_inputs(encoder_version: str, commits: _Commits, settings: SpaceSettings) -> str:
     how = asdict(settings)
     how.pop("threads")
-    others = [workspace.duplicates.snapshot().files]
+    others = [commits.duplicates.files]
     if settings.impute or settings.co_watched:
-        others.append(workspace.item_graph.snapshot().files)
-    return _digest([SPACE_CODE, encoder_version, snapshot.files, others, how])
+        others.append(commits.graph.files)
+    return _digest([SPACE_CODE, encoder_version, commits.embeddings.files, others, how])
 
 
 def _digest(said: object) -> str:
@@ -187,33 +207,43 @@ def _digest(said: object) -> str:
 
 
 def _earlier(workspace: Workspace, encoder_version: str, inputs: str) -> tuple[str | None, str | None]:
-    """The space of these very inputs, and the newest one of this encoder, where there are such."""
+    """The space of these very inputs, and the newest one of this encoder that has heads, where there are."""
     before = None
     for version in reversed(workspace.space_versions()):
         meta = workspace.space(version).snapshot().meta
         if meta.get("inputs") == inputs:
             return version, before
-        if before is None and meta["encoder_version"] == encoder_version:
+        kept = (heads_directory(workspace, version) / META_FILE).exists()
+        if before is None and meta.get("encoder_version") == encoder_version and kept:
             before = version
     return None, before
 
 
-def _read_given(workspace: Workspace, encoder_version: str, before: str | None) -> _Given:
+def _read_given(workspace: Workspace, encoder_version: str, before: str | None, commits: _Commits) -> _Given:
     embeddings = workspace.embeddings(encoder_version)
-    frame = embeddings.read(["video_key", "video_id", *MODALITIES])
+    frame = embeddings.read(["video_key", "video_id", *MODALITIES], at=commits.embeddings)
     frame = frame.unique("video_key", keep="last", maintain_order=True).sort("video_key")
     keys = frame["video_key"].to_numpy()
-    groups = frame.join(workspace.duplicates.read(["video_key", "group_key"]), on="video_key", how="left")
-    graph = workspace.item_graph.read()
+    alike = workspace.duplicates.read(["video_key", "group_key"], at=commits.duplicates)
+    groups = frame.select("video_key").join(alike, on="video_key", how="left")
+    graph = workspace.item_graph.read(at=commits.graph)
     edges = [graph[name].to_numpy() for name in ("video_key", "neighbour_key", "weight")]
     return _Given(
         frame=frame.select("video_key", "video_id"),
-        vectors={m: rows for m, rows in stack_modalities(frame).items() if rows.shape[1]},
-        shared=tuple(embeddings.snapshot().meta.get("shared", ())),
+        vectors=_stacked(frame),
+        shared=tuple(commits.embeddings.meta.get("shared", ())),
         groups=groups.sort("video_key")["group_key"].fill_null(ALONE).to_numpy().astype(np.int64),
         neighbours=neighbours_of(keys, *edges),
         start=load_heads(heads_directory(workspace, before)) if before else None,
     )
+
+
+def _stacked(frame: pl.DataFrame) -> dict[str, Floats]:
+    """The modalities that some video has; where there is none, one without length says how many videos."""
+    stacked = stack_modalities(frame)
+    return {m: rows for m, rows in stacked.items() if rows.shape[1]} or {
+        MODALITIES[0]: stacked[MODALITIES[0]]
+    }
 
 
 def _align(given: _Given, encoder_version: str, settings: SpaceSettings) -> tuple[Heads, dict[str, object]]:
@@ -225,10 +255,10 @@ def _align(given: _Given, encoder_version: str, settings: SpaceSettings) -> tupl
         settings.threads,
         shared=given.shared,
         groups=given.groups,
-        co_watched=_co_watched(given.neighbours) if settings.co_watched else None,
+        co_watched=_co_watched(given.neighbours) if settings.co_watched and given.neighbours.edges else None,
         start=given.start,
     )
-    dims = {modality: rows.shape[1] for modality, rows in given.vectors.items()}
+    dims = {modality: rows.shape[1] for modality, rows in given.vectors.items() if rows.shape[1]}
     heads = publishable(found, encoder_version, dims, given.shared)
     said = {
         "encoder_version": encoder_version,
@@ -236,7 +266,7 @@ def _align(given: _Given, encoder_version: str, settings: SpaceSettings) -> tupl
         "recall": round(found.recall, 6) if found else 0.0,
         "control": round(found.control, 6) if found else 0.0,
         "warm": bool(found and found.warm and heads is found.heads),
-        "co_watched": bool(found and found.co_watched),
+        "co_watched": bool(found and found.co_watched and heads is found.heads),
         "pairs": {name: asdict(one) for name, one in found.by_pair.items()} if found else {},
         "fusion": settings.fusion,
         "shared": list(given.shared),
@@ -252,7 +282,7 @@ def _co_watched(neighbours: Neighbours) -> CoWatched:
 
 def _impute(given: _Given, settings: SpaceSettings) -> tuple[dict[str, Floats], Flags]:
     """Vectors with what is missing filled in from neighbours, and where that was done, by modality."""
-    if not settings.impute:
+    if not settings.impute or not given.neighbours.edges:
         return given.vectors, {}
     found = {m: neighbour_means(rows, given.neighbours) for m, rows in given.vectors.items()}
     return {m: rows for m, (rows, _) in found.items()}, {m: flags for m, (_, flags) in found.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -13,7 +14,11 @@ from ingest.alignment.corpus import Corpus, Pairs
 from ingest.alignment.settings import AlignSettings
 from ingest.encoders.heads import Head, identity_head
 
-Tensors = dict[str, torch.Tensor]
+PORTION = 65_536
+"""Videos whose vectors are multiplied at once, in double precision."""
+Around = tuple[Floats, Floats]
+"""Vectors of all videos, (n, d), and the centre from which they are seen, (d,)."""
+Rows = npt.NDArray[np.intp]
 
 
 def start_heads(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
@@ -46,16 +51,18 @@ def _correlate(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[st
     """
     names = [name for name in corpus.vectors if any(name in pair for pair in pairs)]
     means = {name: mean_present(corpus, name) for name in names}
-    centred = {name: torch.from_numpy(corpus.vectors[name] - means[name]).double() for name in names}
-    sizes = [rows.shape[1] for rows in centred.values()]
+    sizes = [len(mean) for mean in means.values()]
     ends = np.cumsum(sizes)
     span = {name: slice(end - size, end) for name, size, end in zip(names, sizes, ends, strict=True)}
     shared, unmix = (torch.zeros(sum(sizes), sum(sizes), dtype=torch.float64) for _ in range(2))
-    for name, rows in centred.items():
-        unmix[span[name], span[name]] = _whitener(rows[corpus.present[name]], settings.ridge)
+    for name, place in span.items():
+        present = np.flatnonzero(corpus.present[name])
+        own = (corpus.vectors[name], means[name])
+        unmix[place, place] = _whitener(_mean_product(own, own, present), settings.ridge)
     for a, b in pairs:
-        both = corpus.present[a] & corpus.present[b]
-        cross = centred[a][both].T @ centred[b][both] / int(both.sum())  # (d_a, d_b)
+        both = np.flatnonzero(corpus.present[a] & corpus.present[b])
+        left, right = ((corpus.vectors[name], means[name]) for name in (a, b))
+        cross = _mean_product(left, right, both)  # (d_a, d_b)
         shared[span[a], span[b]], shared[span[b], span[a]] = cross, cross.T
     weights = _shared_axes(shared, unmix, settings.dim)
     return {name: Head(means[name], weights[rows].float().numpy()) for name, rows in span.items()}
@@ -70,16 +77,25 @@ def _shared_axes(shared: torch.Tensor, unmix: torch.Tensor, dim: int) -> torch.T
     return weights * (math.sqrt(dim) / max(float(weights.norm()), 1e-9))
 
 
-def _whitener(centred: torch.Tensor, ridge: float) -> torch.Tensor:
+def _whitener(covariance: torch.Tensor, ridge: float) -> torch.Tensor:
     """Inverse transposed Cholesky factor of the covariance with a ridge, float64, (d, d)."""
-    inverse: torch.Tensor = torch.linalg.inv(torch.linalg.cholesky(_covariance(centred, ridge)))
+    inverse: torch.Tensor = torch.linalg.inv(torch.linalg.cholesky(_with_ridge(covariance, ridge)))
     return inverse.T
 
 
-def _covariance(centred: torch.Tensor, ridge: float) -> torch.Tensor:
-    unit = torch.eye(centred.shape[1], dtype=torch.float64)
-    covariance = centred.T @ centred / max(len(centred), 1)
+def _with_ridge(covariance: torch.Tensor, ridge: float) -> torch.Tensor:
+    unit = torch.eye(len(covariance), dtype=torch.float64)
     return covariance + (ridge * covariance.trace() / len(unit) + 1e-9) * unit
+
+
+def _mean_product(left: Around, right: Around, rows: Rows) -> torch.Tensor:
+    """Mean over some videos of the outer product of two vectors, each around its centre, float64, (d, d')."""
+    total = torch.zeros(len(left[1]), len(right[1]), dtype=torch.float64)
+    for start in range(0, len(rows), PORTION):
+        some = rows[start : start + PORTION]
+        a, b = (torch.from_numpy(held[some] - centre).double() for held, centre in (left, right))
+        total += a.T @ b
+    return total / max(len(rows), 1)
 
 
 def _regress_on_anchor(corpus: Corpus, pairs: Pairs, settings: AlignSettings) -> dict[str, Head]:
@@ -95,12 +111,13 @@ def _regress_on_anchor(corpus: Corpus, pairs: Pairs, settings: AlignSettings) ->
     for name, centre in means.items():
         total += np.where(corpus.present[name][:, None], corpus.vectors[name] - centre, 0.0)
         count += corpus.present[name][:, None]
-    target, shift = total / np.maximum(count, 1.0), np.mean(list(means.values()), axis=0)  # (n, dim), (dim,)
+    target = np.asarray(total / np.maximum(count, 1.0), np.float32)  # (n, dim)
+    shift = np.mean(list(means.values()), axis=0)  # (dim,)
     for name in {name for pair in pairs for name in pair} - set(corpus.shared):
-        both = corpus.present[name] & (count[:, 0] > 0)
+        both = np.flatnonzero(corpus.present[name] & (count[:, 0] > 0))
         mean = mean_present(corpus, name)
-        x = torch.from_numpy(corpus.vectors[name][both] - mean).double()
-        y = torch.from_numpy(target[both]).double()
-        weights = torch.linalg.solve(_covariance(x, settings.ridge), x.T @ y / max(len(x), 1))
+        own, wanted = (corpus.vectors[name], mean), (target, np.zeros(dim, np.float32))
+        covariance = _with_ridge(_mean_product(own, own, both), settings.ridge)
+        weights = torch.linalg.solve(covariance, _mean_product(own, wanted, both))
         heads[name] = Head(mean, weights.float().numpy(), shift.astype(np.float32))
     return heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +28,8 @@ def warn_of_leak(workspace: Workspace, space_version: str | None, holdout: Holdo
             f"Space {space_version} is no longer in the workspace, so nobody can tell whether its vectors "
             "knew what was held out."
         )
-    instants = list(_learnt_until(workspace, space_version))
+    heads = list(_heads_learnt_until(workspace, space_version))
+    instants = [*heads, *_filled_until(workspace, space_version)]
     if not instants:
         return None
     if holdout.kind != "time" or None in instants:
@@ -41,25 +42,33 @@ def warn_of_leak(workspace: Workspace, space_version: str | None, holdout: Holdo
         return None
     return (
         f"Space {space_version} learnt from an item graph that knows events until {_instant(latest)}, after "
-        f"the cut at {_instant(holdout.until_ms)}: arms that use it look better than they are. Train once "
-        "with this cut, which leaves a graph from before it, then build the space and train again."
+        f"the cut at {_instant(holdout.until_ms)}: arms that use it look better than they are. "
+        + _remedy(heads)
     )
 
 
-def _learnt_until(workspace: Workspace, version: str) -> Iterator[int | None]:
-    """Until when each graph that reached the vectors knew the log, ms; None where nobody said."""
+def _filled_until(workspace: Workspace, version: str) -> Iterator[int | None]:
+    """Until when the graph knew the log that modalities were filled in from, ms; None where nobody said."""
     meta = _meta(workspace, version)
     if meta.get("imputed"):
         yield meta.get("graph_until_ms")
-    met = {version}
-    while True:
+
+
+def _heads_learnt_until(workspace: Workspace, version: str) -> Iterator[int | None]:
+    """The same of each graph whose co-watched pairs reached the heads, or those that they began as."""
+    met: set[str] = set()
+    following: str | None = version
+    while following is not None and following not in met:
+        met.add(following)
+        meta = _meta(workspace, following)
         if meta.get("co_watched"):
             yield meta.get("graph_until_ms")
-        before = meta.get("before")
-        if not meta.get("warm") or before is None or before in met:
-            return
-        met.add(before)
-        meta = _meta(workspace, before)
+        following = meta.get("before") if meta.get("warm") else None
+
+
+def _remedy(heads: Sequence[int | None]) -> str:
+    step = "Train once with this cut, which leaves a graph from before it, then build the space and train"
+    return f"{step}; remove spaces/ before that, for new heads begin as these." if heads else f"{step} again."
 
 
 def _meta(workspace: Workspace, version: str) -> Mapping[str, Any]:

@@ -1,6 +1,9 @@
 """The whole job on real bytes: media and log in, a published bundle, a full store and a report out."""
 
+import dataclasses
 import json
+import shutil
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,8 @@ from features.store import Store
 from features.workspace import open_workspace
 from infra.cli import main
 from infra.demo import generate
-from infra.ledger import FILE
-from infra.nightly import run_nightly
+from infra.ledger import FILE, begin
+from infra.nightly import _bring_in, run_nightly
 from infra.progress import Stages
 from infra.settings import NightlySettings
 from ranker.bundle import load_bundle, read_manifest
@@ -166,3 +169,22 @@ def test_the_bundle_is_built_on_the_embeddings_that_the_job_names(tmp_path: Path
         assert bundle["encoder_version"] == result.steps["embeddings"]["encoder_version"]
         encoders.append(bundle["encoder_version"])
     assert encoders[0] == encoders[2] != encoders[1]
+
+
+def test_vectors_brought_beside_videos_are_said_to_be_left_out_of_the_space(
+    night: NightlySettings, tmp_path: Path
+) -> None:
+    vectors = pl.DataFrame({"video_id": ["a", "b"], "visual": [[1.0, 0.0], [0.0, 1.0]]})
+    vectors.write_parquet(tmp_path / "vectors.parquet")
+    shutil.copytree(night.workspace, tmp_path / "ws")
+    settings = dataclasses.replace(
+        night, workspace=str(tmp_path / "ws"), embeddings=(str(tmp_path / "vectors.parquet"),), events=()
+    )
+    workspace, screen = open_workspace(settings.workspace), StringIO()
+    stages = Stages(Console(file=screen, width=200))
+    ledger = begin(workspace, settings, resume=False)
+    encoder = _bring_in(workspace, settings, ledger, stages)
+    assert encoder is not None
+    assert encoder.startswith("signal-")
+    imported = ledger.said["steps"]["embeddings"]["result"]["encoder_version"]
+    assert f"imported vectors ({imported}) are kept and not used" in " ".join(screen.getvalue().split())

@@ -13,6 +13,7 @@ from ingest.align import Alignment, AlignSettings, CoWatched, align, publishable
 from ingest.alignment.contrast import Batch
 from ingest.alignment.corpus import ALONE, Corpus
 from ingest.alignment.judge import folds, recall
+from ingest.alignment.start import start_heads
 from ingest.alignment.train import train_heads
 from ingest.encoders.heads import Heads, block_heads, load_heads
 from ingest.encoders.projector import unit_rows
@@ -267,3 +268,19 @@ def test_rows_that_are_not_of_the_same_videos_are_refused() -> None:
         CoWatched(np.array([0]), np.array([1]), np.zeros(1, np.float32))
     with pytest.raises(BadInput, match=r"cannot share a space: their lengths are \[16, 24\]"):
         built(vectors, shared=SHARED)
+
+
+@pytest.mark.parametrize("shared", [(), SHARED])
+def test_heads_in_closed_form_are_the_same_whatever_the_portions(
+    shared: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, _ = anchored() if shared else planted()
+    corpus = Corpus(vectors, alone(len(vectors["audio"])), shared)
+    pairs = corpus.pairs(SETTINGS.min_pairs)
+    whole = start_heads(corpus, pairs, SETTINGS)
+    monkeypatch.setattr("ingest.alignment.start.PORTION", 17)
+    parts = start_heads(corpus, pairs, SETTINGS)
+    for a, b in (("visual", "text"), ("audio", "text"), ("audio", "audio")):
+        # Axes may be turned around: what is compared does not depend on their signs.
+        cosines = [h[a].weights @ h[b].weights.T for h in (whole, parts)]
+        np.testing.assert_allclose(cosines[1], cosines[0], atol=1e-5)

@@ -148,3 +148,15 @@ def test_a_video_with_nothing_but_a_filled_in_modality_has_a_usable_vector(world
 def test_an_unknown_kind_is_refused(world: World) -> None:
     with pytest.raises(BadInput, match="fusion 'sum' is not one of mean, gated"):
         fuse(world[0], world[2], "sum")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_is_bounded_by_portions_that_change_no_vector(
+    kind: FusionKind, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, _, heads = world
+    whole = fuse(vectors, heads, kind)
+    monkeypatch.setattr("ingest.fuse.PORTION", 17)
+    parts = fuse(vectors, heads, kind)
+    np.testing.assert_allclose(parts.joint, whole.joint, atol=1e-6)
+    np.testing.assert_allclose(parts.agreement, whole.agreement, atol=1e-6)

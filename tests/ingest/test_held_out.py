@@ -76,3 +76,9 @@ def test_a_space_that_came_with_its_encoder_has_seen_no_video() -> None:
     videos, _ = unrelated()
     heads = block_heads("clip-1", {"visual": DIM, "text": DIM}, shared=("visual", "text"))
     assert held_out_heads(videos, heads, shared=("visual", "text")) == ()
+
+
+def test_a_sample_with_too_few_pairs_holds_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    videos, _ = unrelated()
+    monkeypatch.setattr("ingest.held_out.SAMPLE", FAST.min_pairs - 1)
+    assert held_out_heads(videos, trained(videos), settings=FAST) == ()

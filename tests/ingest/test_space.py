@@ -1,5 +1,6 @@
 """A space in a workspace: built once, read by the server without torch, honest about what it cannot do."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ingest.align import AlignSettings
 from ingest.encoders.projector import fit_projector
 from ingest.encoders.query import QueryEncoder, encoder_directory, save_query_encoder
 from ingest.encoders.text import TEXT_BLOCKS, describe_text
-from ingest.space import SpaceSettings, build_space, to_lists
+from ingest.space import SpaceSettings, build_space, heads_directory, to_lists
 
 WORDS = {
     "sea": ["wave", "ocean", "surf", "tide"],
@@ -191,6 +192,50 @@ def test_a_title_of_another_topic_fits_worse_than_its_own(workspace: Workspace) 
     right = [i for i in range(150) if i % 10 and i not in wrong]
     assert fit[wrong].max() < np.nanmedian(fit[right])
     assert built["text_fit"].is_null().to_list()[0]
+
+
+def test_a_catalogue_in_which_nothing_can_be_seen_heard_or_read_is_a_space_of_no_vectors(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    embed(workspace, "import-1", {"visual": np.zeros((4, 6), np.float32)})
+    built = build_space(workspace, settings=FAST)
+    assert (built.videos, built.aligned) == (4, False)
+    table = workspace.space(built.space_version)
+    assert table.read()["joint"].null_count() == 4
+    assert table.snapshot().meta["dims"] == {"joint": 0}
+    save_query_encoder(workspace, built.space_version, tmp_path / "encoder")
+    embed(workspace, "import-1", {"visual": np.eye(4, 6, dtype=np.float32)})
+    again = build_space(workspace, settings=FAST)  # the heads of the night before know no modality
+    assert workspace.space(again.space_version).read()["joint"].null_count() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_refused_by_its_modality(workspace: Workspace, value: float) -> None:
+    vectors = np.eye(60, 8, dtype=np.float32)
+    vectors[3, 2] = value
+    embed(workspace, "import-1", {"visual": np.eye(60, 8, dtype=np.float32), "audio": vectors})
+    with pytest.raises(BadInput, match=r"audio vectors of 1 video\(s\) hold NaN or infinity"):
+        build_space(workspace, settings=FAST)
+
+
+def test_a_space_that_says_nothing_or_lost_its_heads_is_no_start(workspace: Workspace) -> None:
+    titled(workspace)
+    bare = pl.DataFrame({"video_key": [1], "video_id": ["v1"], "mask": [1]})
+    workspace.space("bare").replace(bare)
+    first = build_space(workspace, settings=FAST)
+    shutil.rmtree(heads_directory(workspace, first.space_version))
+    second = build_space(workspace, settings=SpaceSettings(AlignSettings(steps=6), threads=1))
+    assert (first.warm, second.warm) == (False, False)
+    assert workspace.space(second.space_version).snapshot().meta["before"] is None
+
+
+def test_without_a_graph_nothing_is_learnt_from_it(workspace: Workspace) -> None:
+    titled(workspace)
+    co_watched = SpaceSettings(AlignSettings(steps=2), co_watched=True, threads=1)
+    elsewhere = pl.DataFrame({"video_key": [900], "neighbour_key": [901], "weight": [1.0]})
+    workspace.item_graph.replace(elsewhere.cast({"weight": pl.Float32}), meta={"until_ms": 5})
+    meta = workspace.space(build_space(workspace, settings=co_watched).space_version).snapshot().meta
+    assert (meta["co_watched"], meta["imputed"], meta["graph_until_ms"]) == (False, 0, None)
 
 
 def test_what_is_missing_or_mixed_is_named(workspace: Workspace, tmp_path: Path) -> None:

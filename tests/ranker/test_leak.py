@@ -50,7 +50,9 @@ def test_heads_that_began_as_leaky_ones_leak_and_fresh_ones_do_not(workspace: Wo
     space(workspace, "second", warm=True, before="first", imputed=1, graph_until_ms=EARLIER)
     third = space(workspace, "third", warm=True, before="second")
     fresh = space(workspace, "fresh", warm=False, before="second")
-    assert "third learnt from" in (warn_of_leak(workspace, third, BEHIND_CUT) or "")
+    said = warn_of_leak(workspace, third, BEHIND_CUT) or ""
+    assert "third learnt from" in said
+    assert "remove spaces/" in said
     assert warn_of_leak(workspace, fresh, BEHIND_CUT) is None
 
 
