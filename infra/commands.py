@@ -33,7 +33,7 @@ from infra.nightly import (
     train_bundle,
 )
 from infra.progress import Stages
-from infra.settings import load_nightly_settings, redis_url_from_environment
+from infra.settings import encoder_beside, load_nightly_settings, redis_url_from_environment
 from ingest.encoders.choose import DEFAULT
 from ingest.pipeline import IngestSettings, ingest_videos
 from ingest.space import build_space
@@ -62,7 +62,7 @@ def ingest(args: Namespace, screen: Screen) -> dict[str, Any]:
     how = IngestSettings(
         frames=args.frames,
         sampling=args.sampling,
-        encoder=tuple(args.encoder or DEFAULT),
+        encoder=tuple(encoder_beside(Path.cwd(), spec) for spec in args.encoder or DEFAULT),
         extras=not args.no_extras,
         device=args.device,
         workers=args.workers,

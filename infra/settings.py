@@ -137,7 +137,7 @@ def settings_from(
         if name in values:
             values[name] = tuple(_beside(base, value) for value in values[name])
     if "encoder" in values:
-        values["encoder"] = tuple(_encoder_beside(base, spec) for spec in values["encoder"])
+        values["encoder"] = tuple(encoder_beside(base, spec) for spec in values["encoder"])
     if workspace is not None:
         values["workspace"] = workspace
     if "workspace" not in values:
@@ -180,7 +180,8 @@ def _beside(base: Path, value: str) -> str:
     return str(path if path.is_absolute() else base / path)
 
 
-def _encoder_beside(base: Path, spec: str) -> str:
-    """The spec with the path of a model made absolute, where there is one beside the file."""
+def encoder_beside(base: Path, spec: str) -> str:
+    """The spec with the path of a model made absolute, where there is one: it is found from anywhere."""
     before, model, after = spec.partition("hf:")
-    return f"{before}hf:{base / after}" if model and (base / after).is_dir() else spec
+    path = base / Path(after).expanduser()
+    return f"{before}hf:{path}" if model and after and path.is_dir() else spec

@@ -6,9 +6,11 @@ thumbnails, embeddings, and last the stamps by which the next run knows that the
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +19,7 @@ import polars as pl
 
 from features.catalogue import register
 from features.contracts import VECTOR, Floats
-from features.tables import Table, write_all_durably
+from features.tables import Snapshot, Table, write_all_durably
 from features.workspace import Workspace
 from ingest.descriptors import DESCRIBED, PICTURES, PRINTS
 from ingest.encoders.projector import MAX_FIT_ROWS, FittedProjector, load_projector
@@ -69,21 +71,21 @@ def commit_embeddings(
         return Written(None, frozenset())
     before = workspace.catalogue.read()
     videos = _with_words(ready, before)
-    projector, counts, is_new = _projector(workspace, table, videos, before, encoder, refit=refit)
-    target = workspace.embeddings(projector.encoder_version)
-    snapshot = target.snapshot()
-    held = target.read(["video_id", "content_hash"], at=snapshot)
-    origin = _origin(table, encoder)
-    if any(snapshot.meta.get(name) != value for name, value in origin.items()):
-        held = held.clear()  # rows of other settings: equal statistics make no equal vectors
-    due = _due(videos, before, held, facts if is_new else facts.clear())
+    chosen = _choose(workspace, table, videos, before, encoder, refit=refit)
+    projector, target = chosen.projector, workspace.embeddings(chosen.projector.encoder_version)
+    held, others = target.read(["video_id", "content_hash"]), facts
+    if chosen.behind:
+        held = held.clear()
+    else:
+        others = facts.clear()
+    due = _due(videos, before, held, others)
     if not due.height and workspace.encoder_versions()[-1] != projector.encoder_version:
-        target.upsert([], "video_key", meta=snapshot.meta)  # it is the latest again
+        target.upsert([], "video_key")  # it is the latest again
     if due.height:
         catalogue = register(workspace, due.select("video_id", "uri"))
         due = due.join(catalogue.select("video_id", "video_key"), on="video_id", maintain_order="left")
         write_all_durably(_pictures(workspace, due, table))
-        meta = {"fitted_on": counts, **({} if is_new else snapshot.meta), **origin}
+        meta = {"fitted_on": chosen.fitted_on, **_origin(table, encoder)}
         meta |= {"encoder": list(encoder.specs), "shared": list(encoder.shared)}
         target.upsert(_embedding_rows(due, table, projector, encoder), "video_key", meta=meta)
         log.info("embedded videos=%d encoder_version=%s", due.height, projector.encoder_version)
@@ -95,6 +97,10 @@ def commit_embeddings(
 def _origin(table: Table, encoder: Encoder) -> dict[str, str]:
     """What vectors were made of, for the commit's meta."""
     return {"descriptors": table.name, "text": encoder.text_version}
+
+
+def _is_of(snapshot: Snapshot, origin: dict[str, str]) -> bool:
+    return all(snapshot.meta.get(name) == value for name, value in origin.items())
 
 
 def _with_words(ready: pl.DataFrame, catalogue: pl.DataFrame) -> pl.DataFrame:
@@ -119,7 +125,18 @@ def _due(
     return pl.concat([due.select(columns), unlisted.select(columns)])
 
 
-def _projector(
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What embeds the videos of a run."""
+
+    projector: FittedProjector
+    fitted_on: dict[str, int]
+    """Descriptors of each modality that there were when it was fitted."""
+    behind: bool
+    """True where it is new, or words may have changed while another encoder was in use: no row stands."""
+
+
+def _choose(
     workspace: Workspace,
     table: Table,
     videos: pl.DataFrame,
@@ -127,19 +144,20 @@ def _projector(
     encoder: Encoder,
     *,
     refit: bool,
-) -> tuple[FittedProjector, dict[str, int], bool]:
-    """The newest projector of these descriptors, or a new one; what there is to fit on; whether it is new."""
-    counts = _counts(table, videos, catalogue)
-    for version in reversed(workspace.encoder_versions()):
-        meta = workspace.embeddings(version).snapshot().meta
-        if refit or any(meta.get(name) != value for name, value in _origin(table, encoder).items()):
+) -> _Chosen:
+    """The newest projector of these descriptors, or a new one."""
+    counts, behind = _counts(table, videos, catalogue), False
+    for version in () if refit else reversed(workspace.encoder_versions()):
+        snapshot = workspace.embeddings(version).snapshot()
+        if not _is_of(snapshot, _origin(table, encoder)):
+            behind |= "descriptors" in snapshot.meta  # else somebody's own vectors, which hold no words
             continue
-        projector = load_projector(encoder_directory(workspace, version))
-        grown = (n >= max(MIN_REFIT, REFIT_GROWTH * meta["fitted_on"].get(m, 0)) for m, n in counts.items())
+        fitted_on = snapshot.meta["fitted_on"]
+        grown = (n >= max(MIN_REFIT, REFIT_GROWTH * fitted_on.get(m, 0)) for m, n in counts.items())
         if not any(grown):
-            return projector, counts, False
+            return _Chosen(load_projector(encoder_directory(workspace, version)), fitted_on, behind)
         break
-    return _fit(workspace, table, videos, catalogue, encoder), counts, True
+    return _Chosen(_fit(workspace, table, videos, catalogue, encoder), counts, behind=True)
 
 
 def _counts(table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame) -> dict[str, int]:
@@ -161,9 +179,22 @@ def _fit(
     raw = {m: _stack(_sample(table, m)) for m in DESCRIBED}
     words = _all_words(videos, catalogue).filter(HAS_WORDS)
     _, texts = _describe_words(words.gather_every(max(1, len(words) // MAX_FIT_ROWS)), encoder)
-    projector = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
+    fitted = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
+    projector = _named_apart(workspace, fitted, _origin(table, encoder))
     projector.save(encoder_directory(workspace, projector.encoder_version))
     return projector
+
+
+def _named_apart(workspace: Workspace, fitted: FittedProjector, origin: dict[str, str]) -> FittedProjector:
+    """The projector under a version that no rows of other settings have.
+
+    A model has no statistics, and a small corpus none of its own: they do not tell 8 frames from 16.
+    """
+    snapshot = workspace.embeddings(fitted.encoder_version).snapshot()
+    if not snapshot.sequence or _is_of(snapshot, origin):
+        return fitted
+    said = hashlib.blake2b(json.dumps(origin, sort_keys=True).encode(), digest_size=3).hexdigest()
+    return replace(fitted, encoder_version=f"{fitted.encoder_version}-{said}")
 
 
 def _sample(table: Table, modality: str) -> pl.Series:

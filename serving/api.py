@@ -29,7 +29,7 @@ from serving.requests import (
     SearchRequest,
     Text,
 )
-from serving.search import Hits, search_videos, similar_videos
+from serving.search import Found, search_videos, similar_videos
 
 router = APIRouter(prefix="/v1")
 
@@ -56,6 +56,8 @@ class HitList(BaseModel):
     bundle: str
     arm: str
     served_by: str
+    aligned: bool | None
+    """Whether words were compared with pictures and sounds too; null where meaning was not asked."""
     items: list[Hit]
     notes: list[str]
     timings_ms: dict[str, float]
@@ -148,7 +150,7 @@ async def search(request: Request, body: SearchRequest) -> JSONResponse:
     live, began = _live(request), time.perf_counter()
     desk = live.desk
     found = await live.pages.run(search_videos, desk, body.text, body.k)
-    return _hits(request, desk, found.hits, found.served_by, list(found.notes), began)
+    return _hits(request, desk, found, began)
 
 
 @router.get("/videos/{video_id:path}/similar", response_model=HitList)
@@ -157,7 +159,7 @@ async def similar(request: Request, video_id: Id, query: Annotated[SimilarQuery,
     live, began = _live(request), time.perf_counter()
     desk = live.desk
     hits = await live.pages.run(similar_videos, desk, video_id, query.by, query.k)
-    return _hits(request, desk, hits, query.by, [], began)
+    return _hits(request, desk, Found(hits, query.by), began)
 
 
 @router.get("/videos/{video_id:path}", response_model=Video)
@@ -192,9 +194,8 @@ async def _slate(request: Request, body: RecommendationRequest, after: Backgroun
     return JSONResponse(answer.body, background=after)
 
 
-def _hits(
-    request: Request, desk: Desk, hits: Hits, served_by: str, notes: list[str], began: float
-) -> JSONResponse:
+def _hits(request: Request, desk: Desk, found: Found, began: float) -> JSONResponse:
+    hits = found.hits
     items = [
         {**present_video(desk, row), "score": round(score, 6), "matched": list(matched)}
         for row, score, matched in zip(hits.rows.tolist(), hits.scores.tolist(), hits.matched, strict=True)
@@ -203,9 +204,10 @@ def _hits(
         "request_id": request_id_of(request),
         "bundle": desk.name,
         "arm": ARM,
-        "served_by": served_by,
+        "served_by": found.served_by,
+        "aligned": found.aligned,
         "items": items,
-        "notes": notes,
+        "notes": list(found.notes),
         "timings_ms": {"total": round((time.perf_counter() - began) * 1e3, 3)},
     }
     return JSONResponse(body)

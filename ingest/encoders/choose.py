@@ -7,6 +7,7 @@ for one modality, and `MODALITY=none` leaves it out. What no spec reads, `signal
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from ingest.encoders.vectors import ModelEncoder
 DEFAULT: Final = ("signal",)
 NONE: Final = "none"
 FORMS: Final = "signal, hf:PATH_OR_NAME or package.module:ClassName, each also as visual=…, audio=… or text=…"
+KNOWN: Final = re.compile(r"signal|none|hf:.+|[^\W\d][\w.]*:[^\W\d]\w*")
 NEEDED: Final = ("encoder_version", "dims", "shared", "device", "batch_size", "encode")
 """What a class must have to be an encoder."""
 
@@ -63,7 +65,7 @@ def _parse(spec: str) -> tuple[str | None, str]:
     what = what if modality else spec
     if what == NONE and modality is None:
         raise BadInput(f"encoder none needs a modality, as in audio=none; known are {', '.join(MODALITIES)}")
-    if what not in ("signal", NONE) and ":" not in what:
+    if not KNOWN.fullmatch(what):
         raise BadInput(f"encoder {spec!r} is not known; give {FORMS}")
     return modality, what
 
@@ -95,7 +97,9 @@ def _bring(module: str, name: str, device: str) -> Any:
     try:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise BadInput(f"encoder {module}:{name} cannot be imported: {error}") from error
+        raise BadInput(
+            f"encoder {module}:{name} cannot be imported: {error}; put it on the PYTHONPATH"
+        ) from error
     try:
         model = made(device=device)
     except TypeError as error:

@@ -110,6 +110,7 @@ class VectorEncoder(Protocol):
 
         Args:
             modality: one that it reads.
-            items: `visual`: frames of one video each, RGB, uint8, (t, h, w, 3); `audio`: (samples, mono, (n,)
-                float32; their rate, Hz); `text`: a string each.
+            items: `visual`: frames of one video each, RGB, uint8, (t, h, w, 3), an array, or a tensor on the
+                device that decoded them; `audio`: (samples, mono, (n,) float32; their rate, Hz); `text`: a
+                string each.
         """

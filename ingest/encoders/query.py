@@ -147,8 +147,8 @@ class QueryEncoder:
         self.check("text")
         if self.origin.text_version != TEXT_VERSION:
             raise BadInput(
-                f"words were embedded with {' '.join(self.origin.specs)}, whose weights a server does not "
-                "load; `reelrank search` does"
+                f"words were embedded with {self.origin.text_version}, whose weights a server does not load; "
+                "`reelrank search` does"
             )
         raw = describe_text(words)
         return None if raw is None else self.query({"text": [raw]})
@@ -184,8 +184,8 @@ class QueryEncoder:
         """The projector, where this modality can be asked for; else BadInput says why not."""
         if self.projector is None:
             raise BadInput(
-                f"no {modality} query is possible: embeddings {self.heads.encoder_version} were imported "
-                "without their encoder; ingest the videos, or search by a video's neighbours instead"
+                f"no query is possible: embeddings {self.heads.encoder_version} were imported without their "
+                "encoder; ingest the videos, or search by a video's neighbours instead"
             )
         if modality not in self.heads.by_modality:
             known = ", ".join(self.heads.by_modality) or "nothing"

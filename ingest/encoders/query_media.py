@@ -118,7 +118,7 @@ def _read_files(question: Question, query: QueryEncoder, encoder: Encoder) -> It
             raw = encoder.describe_many([shown])[0]
             usable = {name: row for name, row in raw.items() if name in query.heads.by_modality}
             if not usable:
-                raise BadInput(_why_nothing(kind, path, shown, raw, query))
+                raise BadInput(_why_nothing(kind, path, shown, query))
             yield from usable.items()
 
 
@@ -135,10 +135,14 @@ def _decode(kind: str, path: Path, child: DecoderChild) -> Clip:
     return replace(clip, audio=None, sample_rate_hz=0) if kind == "image" else clip
 
 
-def _why_nothing(kind: str, path: Path, shown: Clip, raw: dict[str, Floats], query: QueryEncoder) -> str:
-    if raw:
-        known = ", ".join(query.heads.by_modality)
-        return f"the {kind} {path} has {', '.join(raw)}, but this catalogue was embedded from {known} only"
+def _why_nothing(kind: str, path: Path, shown: Clip, query: QueryEncoder) -> str:
+    has = [name for name, held in (("visual", shown.frames), ("audio", shown.audio)) if held is not None]
+    known = query.heads.by_modality
+    if has and not any(name in known for name in has):
+        return (
+            f"the {kind} {path} has {', '.join(has)}, but this catalogue was embedded from "
+            f"{', '.join(known)} only"
+        )
     if kind != "audio" and shown.frames is None and shown.audio is None:
         return f"the {kind} {path} has no picture in it; give a file that has one"
     if kind == "audio" and shown.audio is None:

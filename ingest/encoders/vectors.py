@@ -34,7 +34,7 @@ class ModelEncoder:
 
     def __post_init__(self) -> None:
         version, dims = self.model.encoder_version, self.model.dims
-        if not VERSION.fullmatch(version):
+        if not isinstance(version, str) or not VERSION.fullmatch(version):
             raise BadInput(
                 f"{self.spec} calls itself {version!r}; use up to 80 letters, digits, dots and dashes"
             )
@@ -42,6 +42,11 @@ class ModelEncoder:
         if unknown or not dims:
             raise BadInput(
                 f"{self.spec} reads {', '.join(unknown) or 'nothing'}; known are {', '.join(MODALITIES)}"
+            )
+        lengths = {modality: dims[modality] for modality in self.model.shared if modality in dims}
+        if len(set(lengths.values())) > 1:
+            raise BadInput(
+                f"{self.spec} says that vectors of lengths {lengths} share a space; give one length"
             )
 
     @property

@@ -7,7 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from features.errors import BadInput
+from infra import commands
 from infra.cli import main
+from infra.nightly import describe_ingest
+from ingest.pipeline import IngestSettings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -143,3 +147,26 @@ def test_a_column_of_an_impossible_type_is_named_with_both_types(
     pl.DataFrame(given).write_parquet(tmp_path / "given.parquet")
     said = refused(capsys, *words, str(tmp_path / "given.parquet"), "--workspace", str(tmp_path / "ws"))
     assert "video_id is List(String), not String" in said
+
+
+def test_the_path_of_a_model_is_kept_such_that_it_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def refuse(workspace: object, source: str, how: IngestSettings, progress: object) -> None:
+        seen.append(how.encoder)
+        raise BadInput("that is enough")
+
+    monkeypatch.setattr(commands, "ingest_videos", refuse)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clip").mkdir()
+    words = ["ingest", "v", "--encoder", "hf:clip", "--encoder", "text=hf:org/name", "--workspace", "ws"]
+    assert main(words) == 2
+    assert seen == [(f"hf:{tmp_path / 'clip'}", "text=hf:org/name")]
+
+
+def test_rows_that_need_no_file_are_not_called_nothing() -> None:
+    counts = {"listed": 3, "skipped": 0, "quarantined": 0, "reasons": {}, "opened": 0}
+    assert describe_ingest({**counts, "embedded": 3})[-1] == "no file was opened"
+    assert describe_ingest({**counts, "embedded": 0})[-1] == "nothing is new: no file was opened"

@@ -210,7 +210,7 @@ def test_files_that_are_none_are_refused_by_their_name(
         assert str(path) in refused(capsys, world, "search", option, str(path))
 
 
-def test_a_silent_sound_and_a_sound_as_a_picture_are_refused(
+def test_a_sound_where_none_was_embedded_and_a_sound_as_a_picture_are_refused(
     world: World, tmp_path: Path, capsys: Captured
 ) -> None:
     with wave.open(str(tmp_path / "silence.wav"), "wb") as out:
@@ -218,7 +218,8 @@ def test_a_silent_sound_and_a_sound_as_a_picture_are_refused(
         out.setsampwidth(2)
         out.setframerate(16_000)
         out.writeframes(bytes(32_000))
-    assert "is silent" in refused(capsys, world, "search", "--audio", str(tmp_path / "silence.wav"))
+    said = refused(capsys, world, "search", "--audio", str(tmp_path / "silence.wav"))
+    assert "has audio, but this catalogue was embedded from visual, text only" in said
     assert "no picture" in refused(capsys, world, "search", "--image", str(tmp_path / "silence.wav"))
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.contracts import Floats
@@ -20,6 +21,7 @@ from ingest.encoders.compose import ComposedEncoder
 from ingest.encoders.signal import SignalEncoder
 from ingest.encoders.vectors import ModelEncoder, as_sentence
 from ingest.pipeline import IngestSettings, ingest_videos
+from ingest.space import build_space
 from tests.ingest.conftest import ClipMaker
 
 
@@ -140,6 +142,10 @@ def test_words_become_one_sentence_for_models_that_read_sentences(somebody: str)
     [
         (("clip",), "'clip' is not known"),
         (("none",), "needs a modality"),
+        ((":Thing",), "':Thing' is not known"),
+        ((".relative:Thing",), "is not known"),
+        (("hf:",), "'hf:' is not known"),
+        (("image=somebodys_encoders:Brightness",), "each also as visual="),
         (("visual=none", "audio=none", "text=none"), "leaves no modality"),
         (("no_such_module_here:Thing",), "cannot be imported"),
         (("somebodys_encoders:Missing",), "cannot be imported"),
@@ -155,6 +161,23 @@ def test_a_spec_that_cannot_be_met_is_refused_by_name(
 ) -> None:
     with pytest.raises(BadInput, match=said):
         make_encoder(specs)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("encoder_version", "no/slash", "calls itself 'no/slash'"),
+        ("encoder_version", lambda self: "a method", "calls itself <bound method"),
+        ("dims", {"smell": 3}, "reads smell"),
+        ("dims", {"visual": 3, "text": 4}, "share a space; give one length"),
+    ],
+)
+def test_an_encoder_that_contradicts_itself_is_refused_before_any_video_is_read(
+    somebody: str, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, said: str
+) -> None:
+    monkeypatch.setattr(Broken, name, value)
+    with pytest.raises(BadInput, match=said):
+        make_encoder((f"{somebody}:Broken",))
 
 
 @pytest.mark.parametrize(
@@ -200,3 +223,54 @@ def test_another_encoder_of_words_needs_no_decoder(
     second = ingest_videos(workspace, str(manifest), words)
     assert first.encoder_version != second.encoder_version
     assert (second.decoded, second.embedded) == (0, 1)
+
+
+def test_a_models_rows_of_other_settings_are_never_taken_for_those_of_these(
+    somebody: str, make_clip: ClipMaker, workspace: Workspace, in_process: None
+) -> None:
+    one, other = make_clip("one/a.mp4").parent, make_clip("other/b.mp4", frames=30).parent
+
+    def run(folder: Path, frames: int) -> pl.DataFrame:
+        how = IngestSettings(encoder=(f"{somebody}:Brightness", "audio=none"), frames=frames)
+        counts = ingest_videos(workspace, str(folder), how)
+        return workspace.embeddings(str(counts.encoder_version)).read(["video_id", "frames_got"])
+
+    assert run(one, 4).rows() == [("a.mp4", 4)]
+    assert run(other, 4).rows() == [("a.mp4", 4), ("b.mp4", 4)]
+    assert run(one, 2).rows() == [("a.mp4", 2)]
+    assert run(other, 2).rows() == [("a.mp4", 2), ("b.mp4", 2)]
+
+
+def test_words_that_changed_while_another_encoder_was_in_use_are_seen_when_the_first_comes_back(
+    somebody: str, make_clip: ClipMaker, workspace: Workspace, in_process: None
+) -> None:
+    manifest = make_clip("videos/drums.mp4").parent / "videos.jsonl"
+
+    def run(title: str, *encoder: str) -> tuple[str | None, list[float]]:
+        manifest.write_text(f'{{"video_id": "drums", "uri": "drums.mp4", "title": "{title}"}}\n')
+        counts = ingest_videos(workspace, str(manifest), IngestSettings(encoder=encoder, extras=False))
+        [text] = workspace.embeddings(str(counts.encoder_version)).read(["text"])["text"]
+        return counts.encoder_version, text.to_list()
+
+    first, drums = run("Drums", "signal")
+    run("Ocean", f"text={somebody}:Brightness")
+    again, ocean = run("Ocean", "signal")
+    assert (again, workspace.encoder_versions()[-1]) == (first, first)
+    assert ocean != drums
+
+
+def test_the_space_of_the_encoder_in_use_is_the_latest_also_where_it_was_built_before(
+    somebody: str, make_clip: ClipMaker, workspace: Workspace, in_process: None
+) -> None:
+    folder = make_clip("videos/drums.mp4", tone_hz=440.0).parent
+
+    def run(*encoder: str) -> str:
+        ingest_videos(workspace, str(folder), IngestSettings(encoder=encoder, extras=False))
+        return build_space(workspace).space_version
+
+    first, other = run("signal"), run(f"visual={somebody}:Brightness")
+    assert workspace.space_versions() == [first, other]
+    rows = workspace.space(first).read()
+    assert run("signal") == first
+    assert workspace.space_versions() == [other, first]
+    assert workspace.space(first).read().equals(rows)

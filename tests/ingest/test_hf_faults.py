@@ -117,6 +117,14 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
         rf"1 tensors of CLIPModel are of another shape \({LOGITS}\)",
     ),
     "a tokenizer that is none": (write("tokenizer.json", "{}"), r"tokenizer\.json is no tokenizer"),
+    "texts without room for a word": (
+        edit("tokenizer_config.json", model_max_length=2),
+        "cuts texts to 2 tokens, and 2 of them mark begin and end; at least 3 are needed",
+    ),
+    "a setting that is no number": (
+        edit("preprocessor_config.json", rescale_factor="small"),
+        "its settings for visual cannot be read: could not convert string to float: 'small'",
+    ),
     "pictures of another size": (
         edit("preprocessor_config.json", crop_size={"height": 40, "width": 32}),
         "prepared as 40 x 32, and the network wants 32 x 32",

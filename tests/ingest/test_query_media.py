@@ -202,6 +202,9 @@ def test_a_sound_is_refused_where_the_catalogue_has_none(corpus: Corpus, tmp_pat
     path = write_sound(tmp_path / "q.wav", tone("low", 5))
     with pytest.raises(BadInput, match="embedded from visual only"):
         understand(Question(audio=path), deaf)
+    never_heard = dataclasses.replace(deaf, origin=Origin(("signal", "audio=none")))
+    with pytest.raises(BadInput, match="has audio, but this catalogue was embedded from visual only"):
+        understand(Question(audio=path), never_heard)
 
 
 def test_an_encoder_that_has_changed_since_is_not_asked(corpus: Corpus, tmp_path: Path) -> None:

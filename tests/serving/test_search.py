@@ -7,6 +7,7 @@ import pytest
 
 from features.errors import BadInput, NotFound
 from ingest.encoders.query import Part, Query
+from serving import api
 from serving.desk import build_shelf, open_desk, restock, words_of
 from serving.problems import FieldError
 from serving.search import search_videos, similar_videos
@@ -20,12 +21,14 @@ def desk(world):
 class Meaning:
     """An encoder that hears "toast" as the direction of one video's content."""
 
-    def __init__(self, vector):
-        self.vector = vector
+    def __init__(self, vector, aligned=True):
+        self.vector, self.aligned = vector, aligned
 
     def words(self, words):
-        part = Part(slice(0, len(self.vector)), self.vector, ("text", "visual"))
-        return Query(("text",), self.vector, (part,), True) if words == "toast" else None
+        part = Part(
+            slice(0, len(self.vector)), self.vector, ("text", "visual") if self.aligned else ("text",)
+        )
+        return Query(("text",), self.vector, (part,), self.aligned) if words == "toast" else None
 
 
 class Deaf:
@@ -112,8 +115,17 @@ def test_the_shelf_knows_limits_and_the_desk_notices_a_changed_catalogue(desk, w
 def test_search_and_likeness_over_the_wire(client, world):
     answer = client.post("/v1/search", json={"text": "surf number 03", "k": 4}).json()
     assert answer["items"][0]["video_id"] == "surf/03.mp4"
-    assert (answer["bundle"], answer["served_by"]) == (world.bundle, "words")
+    assert (answer["bundle"], answer["served_by"], answer["aligned"]) == (world.bundle, "words", None)
     alike = client.get("/v1/videos/surf/03.mp4/similar?k=4").json()
     assert all(item["video_id"].startswith("surf/") for item in alike["items"])
     video = client.get("/v1/videos/surf/03.mp4").json()
     assert (video["title"], video["modalities"], video["media"]) == ("Surf number 03", ["visual"], None)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_the_wire_says_whether_words_were_compared_with_all_modalities(aligned, client, desk, monkeypatch):
+    clever = with_joint(desk, encoder=Meaning(desk.videos.vectors["visual"][0], aligned))
+    monkeypatch.setattr(api, "search_videos", lambda _, text, k: search_videos(clever, text, k))
+    answer = client.post("/v1/search", json={"text": "toast", "k": 4}).json()
+    assert (answer["served_by"], answer["aligned"], len(answer["items"])) == ("meaning", aligned, 4)
+    assert ["by text alone" in note for note in answer["notes"]] == ([] if aligned else [True])

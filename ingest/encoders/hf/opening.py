@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 
 from features.errors import BadInput
 from ingest.encoders.hf.encoder import HuggingFaceEncoder
-from ingest.encoders.hf.families import Family, family_of
+from ingest.encoders.hf.families import Family, Reader, family_of
 from ingest.encoders.hf.loading import load_network
 from ingest.encoders.hf.settings import fingerprint, read_config
 from ingest.encoders.hf.source import locate
@@ -40,7 +41,7 @@ def open_hf(
     weights = find_weights(directory)
     version = f"hf-{config['model_type']}-{fingerprint(directory, weights)}"
     model = load_network(directory, family.class_name, family.ignored, family.options)
-    readers = {modality: family.readers[modality](directory, model.config) for modality in wanted}
+    readers = {modality: _reader(directory, family, modality, model.config) for modality in wanted}
     return HuggingFaceEncoder(version, wanted if len(wanted) > 1 else (), device, size, model, readers)
 
 
@@ -54,6 +55,15 @@ def _wanted(source: str, family: Family, modalities: tuple[str, ...] | None) -> 
             "name some of what it reads"
         )
     return tuple(modality for modality in family.readers if modality in modalities)
+
+
+def _reader(directory: Path, family: Family, modality: str, config: Any) -> Reader:
+    try:
+        return family.readers[modality](directory, config)
+    except (TypeError, ValueError, KeyError) as error:  # of a value that is no number, or no name
+        raise BadInput(
+            f"{directory}: its settings for {modality} cannot be read: {error}; fetch them again"
+        ) from error
 
 
 def _size(batch_size: int | None, device: str) -> int:

@@ -75,6 +75,12 @@ def read_tokenizer(directory: Path, config: Mapping[str, Any], positions: int) -
     )
     bounds = [positions, said.get("model_max_length"), sentences.get("max_seq_length")]
     longest = int(min(bound for bound in bounds if isinstance(bound, (int, float)) and bound > 0))
+    marks = model.num_special_tokens_to_add(False)
+    if longest <= marks:
+        raise BadInput(
+            f"{directory} cuts texts to {longest} tokens, and {marks} of them mark begin and end; at least "
+            f"{marks + 1} are needed: correct model_max_length or max_seq_length"
+        )
     model.no_padding()
     model.enable_truncation(longest)
     own = said.get("tokenizer_class") == "SiglipTokenizer"
