@@ -153,7 +153,7 @@ def _choose(
             behind |= "descriptors" in snapshot.meta  # else somebody's own vectors, which hold no words
             continue
         fitted_on = snapshot.meta["fitted_on"]
-        grown = (n >= max(MIN_REFIT, REFIT_GROWTH * fitted_on.get(m, 0)) for m, n in counts.items())
+        grown = (counts[m] >= max(MIN_REFIT, REFIT_GROWTH * fitted_on.get(m, 0)) for m in encoder.fitted)
         if not any(grown):
             return _Chosen(load_projector(encoder_directory(workspace, version)), fitted_on, behind)
         break
@@ -176,10 +176,11 @@ def _fit(
     workspace: Workspace, table: Table, videos: pl.DataFrame, catalogue: pl.DataFrame, encoder: Encoder
 ) -> FittedProjector:
     """Statistics of all contents, or of a sample that does not depend on which worker was faster."""
-    raw = {m: _stack(_sample(table, m)) for m in DESCRIBED}
-    words = _all_words(videos, catalogue).filter(HAS_WORDS)
-    _, texts = _describe_words(words.gather_every(max(1, len(words) // MAX_FIT_ROWS)), encoder)
-    fitted = encoder.fit({m: values for m, values in {**raw, "text": texts}.items() if len(values)})
+    raw: dict[str, Floats] = {m: _stack(_sample(table, m)) for m in DESCRIBED if m in encoder.fitted}
+    if "text" in encoder.fitted:
+        words = _all_words(videos, catalogue).filter(HAS_WORDS)
+        _, raw["text"] = _describe_words(words.gather_every(max(1, len(words) // MAX_FIT_ROWS)), encoder)
+    fitted = encoder.fit({m: values for m, values in raw.items() if len(values)})
     projector = _named_apart(workspace, fitted, _origin(table, encoder))
     projector.save(encoder_directory(workspace, projector.encoder_version))
     return projector

@@ -26,6 +26,11 @@ class ComposedEncoder:
         return tuple(self.by_modality)
 
     @property
+    def fitted(self) -> tuple[str, ...]:
+        """Modalities whose own encoder fits them on the corpus."""
+        return tuple(m for m, encoder in self.by_modality.items() if m in encoder.fitted)
+
+    @property
     def descriptor_version(self) -> str:
         """The version of the encoder that reads picture and sound; of two, both in one hash."""
         media = [m for m in ("visual", "audio") if m in self.by_modality]

@@ -58,6 +58,10 @@ class Encoder(Protocol):
         """Modalities that it can embed."""
 
     @property
+    def fitted(self) -> tuple[str, ...]:
+        """Modalities whose projection depends on the corpus: `fit` wants descriptors of these only."""
+
+    @property
     def descriptor_version(self) -> str:
         """Names code and settings of raw descriptors of media: equal versions may be fitted together."""
 

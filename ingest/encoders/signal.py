@@ -57,6 +57,11 @@ class SignalEncoder:
         return tuple(BLOCKS)
 
     @property
+    def fitted(self) -> tuple[str, ...]:
+        """All modalities."""
+        return tuple(BLOCKS)
+
+    @property
     def descriptor_version(self) -> str:
         """Names code and settings of raw descriptors of media."""
         return f"signal-{PICTURE_VERSION}-{SOUND_VERSION}"

@@ -60,6 +60,11 @@ class ModelEncoder:
         return tuple(modality for modality in MODALITIES if modality in self.model.dims)
 
     @property
+    def fitted(self) -> tuple[str, ...]:
+        """None: a model needs no corpus."""
+        return ()
+
+    @property
     def descriptor_version(self) -> str:
         """The model's version."""
         return self.model.encoder_version
