@@ -123,7 +123,9 @@ def _add_model_commands(commands: Any) -> None:
     recommend.add_argument("--include-seen", action="store_true")
     _threads(recommend)
 
-    evaluate = _command(commands, "evaluate", "evaluate_arms", "offline A/B report on the held-out part")
+    evaluate = _command(
+        commands, "evaluate", "evaluate", "offline A/B report on the held-out part", home="understanding"
+    )
     what = evaluate.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--arm", action="append", metavar="NAME=SPEC",

@@ -159,10 +159,6 @@ def recommend_batch(args: Namespace, screen: Screen) -> dict[str, Any]:
 
 def evaluate_arms(args: Namespace, screen: Screen) -> dict[str, Any]:
     """`reelrank evaluate --arm NAME=SPEC…`: an offline report over the held-out part of the log."""
-    if args.space is not None or args.fusions:
-        from infra import understanding  # it shows its answers through this module
-
-        return understanding.report(args, screen)
     workspace = open_workspace(args.workspace)
     arms = [parse_arm(text) for text in args.arm]
     features = build_features(workspace, max_unknown_share=1.0)

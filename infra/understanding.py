@@ -17,7 +17,7 @@ from features.contracts import Floats
 from features.errors import BadInput, NotFound
 from features.pipeline import build_features
 from features.workspace import Workspace, open_workspace
-from infra.commands import Screen
+from infra.commands import Screen, evaluate_arms
 from infra.nightly import choose_holdout
 from infra.tag_files import read_vocabulary, write_tags
 from ingest.encoders.fit_tags import TagSettings, check_can_tag, fit_tagger
@@ -82,9 +82,11 @@ def tags(args: Namespace, screen: Screen) -> dict[str, Any]:
     return answer
 
 
-def report(args: Namespace, screen: Screen) -> dict[str, Any]:
-    """`reelrank evaluate --space [VERSION]` or `--fusions`: one of the reports that are not of arms."""
-    return _report_fusions(args, screen) if args.fusions else _report_space(args, screen)
+def evaluate(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank evaluate --arm NAME=SPEC…`, `--space [VERSION]` or `--fusions`: one report."""
+    if args.space is not None:
+        return _report_space(args, screen)
+    return _report_fusions(args, screen) if args.fusions else evaluate_arms(args, screen)
 
 
 def _report_space(args: Namespace, screen: Screen) -> dict[str, Any]:
@@ -93,6 +95,7 @@ def _report_space(args: Namespace, screen: Screen) -> dict[str, Any]:
     out = workspace.report(args.name or "space")
     with screen.stages.stage("look at the space"):
         found = report_space(workspace, args.space or None, out, seed=args.seed, threads=args.threads)
+    screen.stages.note(str(found["verdict"]["sentence"]))
     screen.stages.note(f"report: {out / 'space.html'}")
     return {"verdict": found["verdict"], "report": str(out / "space.html")}
 

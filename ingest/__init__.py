@@ -32,5 +32,6 @@ alignment/       what heads are trained on, how, and the verdict on them
 fuse             one joint vector a video, mask and agreement
 agree            how well sound and words fit the rest of a video, and which is the odd one
 held_out         heads that have not met the videos they are asked about
-space            a space version from an encoder version: align, fuse, write
+space_inputs     one state of each table that a space is built from
+space            a space version from an encoder version: align, fill in, fuse, judge, write
 """

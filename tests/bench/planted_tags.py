@@ -26,7 +26,8 @@ from ingest.encoders.query import encoder_directory
 from ingest.encoders.tags import Tagger, catalogue_tags
 from ingest.encoders.text import describe_text
 from ingest.held_out import held_out_heads
-from ingest.space import build_space, heads_directory
+from ingest.space import build_space
+from ingest.space_inputs import heads_directory
 from tests.bench.planted import SEEDS, planted
 from tests.bench.record import write_result
 

@@ -14,7 +14,8 @@ from ingest.align import AlignSettings
 from ingest.encoders.projector import fit_projector
 from ingest.encoders.query import QueryEncoder, encoder_directory, save_query_encoder
 from ingest.encoders.text import TEXT_BLOCKS, describe_text
-from ingest.space import SpaceSettings, build_space, heads_directory, to_lists
+from ingest.space import SpaceSettings, build_space, to_lists
+from ingest.space_inputs import heads_directory
 
 WORDS = {
     "sea": ["wave", "ocean", "surf", "tide"],
