@@ -36,7 +36,7 @@ from infra.progress import Stages
 from infra.settings import encoder_beside, load_nightly_settings, redis_url_from_environment
 from ingest.encoders.choose import DEFAULT
 from ingest.pipeline import IngestSettings, ingest_videos
-from ingest.space import build_space
+from ingest.space import build_space, last_settings
 from ranker.bundle import load_bundle
 from ranker.evaluation.arms import parse_arm
 from ranker.evaluation.pipeline import evaluate
@@ -271,7 +271,7 @@ def _features(workspace: Workspace, screen: Screen, max_unknown_share: float) ->
     space = None
     if workspace.encoder_versions():
         with screen.stages.stage("align and fuse modalities"):
-            built = dataclasses.asdict(build_space(workspace, None))
+            built = dataclasses.asdict(build_space(workspace, None, last_settings(workspace)))
         screen.stages.note(describe_space(built))
         space = str(built["space_version"])
     with screen.stages.stage("build features"):

@@ -111,6 +111,7 @@ def build_space(
     heads.save(heads_directory(workspace, space_version))
     meta: dict[str, Any] = {
         "inputs": inputs,
+        "settings": how,
         "before": before,
         "imputed": int((fused.imputed > 0).sum()),
         **said,
@@ -120,6 +121,15 @@ def build_space(
     workspace.space(space_version).replace(_to_frame(given.frame, fused, fits), meta=meta)
     log.info("built space_version=%s videos=%d %s", space_version, len(given.frame), meta)
     return _read_built(workspace, space_version)
+
+
+def last_settings(workspace: Workspace) -> SpaceSettings:
+    """How the newest space was built, for a command that was not told; the defaults where there is none."""
+    for version in reversed(workspace.space_versions()):
+        how = workspace.space(version).snapshot().meta.get("settings")
+        if how:
+            return SpaceSettings(**{**how, "align": AlignSettings(**how["align"])})
+    return SpaceSettings()
 
 
 def to_lists(rows: Floats) -> pl.Series:

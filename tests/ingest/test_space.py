@@ -14,7 +14,7 @@ from ingest.align import AlignSettings
 from ingest.encoders.projector import fit_projector
 from ingest.encoders.query import QueryEncoder, encoder_directory, save_query_encoder
 from ingest.encoders.text import TEXT_BLOCKS, describe_text
-from ingest.space import SpaceSettings, build_space, to_lists
+from ingest.space import SpaceSettings, build_space, last_settings, to_lists
 from ingest.space_inputs import heads_directory
 
 WORDS = {
@@ -156,6 +156,15 @@ def test_the_same_input_is_not_built_again_whatever_was_built_since(workspace: W
     other = build_space(workspace, settings=SpaceSettings(AlignSettings(steps=6), threads=1))
     assert other.space_version != first.space_version
     assert build_space(workspace, settings=FAST) == first
+
+
+def test_a_command_that_was_not_told_builds_as_the_last_night_did(workspace: Workspace) -> None:
+    assert last_settings(workspace) == SpaceSettings()
+    titled(workspace)
+    asked = SpaceSettings(AlignSettings(steps=5, dim=16), fusion="gated", threads=2)
+    first = build_space(workspace, settings=asked)
+    assert last_settings(workspace) == asked
+    assert build_space(workspace, settings=last_settings(workspace)) == first
 
 
 def test_what_a_video_lacks_comes_from_videos_that_the_same_people_watch(workspace: Workspace) -> None:
