@@ -19,6 +19,7 @@ from ranker.evaluation.examples import thumbnail_uri
 from ranker.evaluation.gallery import example_section
 from ranker.evaluation.markdown import to_markdown
 from ranker.evaluation.metrics import LABELS, METRICS
+from ranker.evaluation.page_parts import inputs_section, method_section, page_head
 from ranker.evaluation.sections import (
     ablation_section,
     lift_section,
@@ -75,7 +76,7 @@ def to_html(content: dict[str, Any], picture: Callable[[int], str | None]) -> st
 
 
 def _head(content: dict[str, Any]) -> str:
-    data, verdict = content["data"], content["verdict"]
+    data = content["data"]
     facts = (
         ("Users measured", f"{data['users']:,}"),
         ("Liked videos held out", f"{data['relevant']:,}"),
@@ -84,16 +85,7 @@ def _head(content: dict[str, Any]) -> str:
         ("Users without history", f"{data['cold_users']:,}"),
         ("Detectable effect", _detectable(content)),
     )
-    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    warnings = "".join(
-        f'<li class="{warning["level"]}">{escape(warning["text"])}</li>' for warning in content["warnings"]
-    )
-    return (
-        f"<h1>Offline A/B · {escape(content['name'])} · {escape(content['created_at'][:10])}</h1>"
-        f'<section class="verdict {verdict["decision"]}"><b>{DECISIONS[verdict["decision"]]}</b>'
-        f"<p>{escape(verdict['sentence'])}</p></section>"
-        f'<dl class="facts">{listed}</dl>' + (f'<ul class="warnings">{warnings}</ul>' if warnings else "")
-    )
+    return page_head("Offline A/B", content, DECISIONS[content["verdict"]["decision"]], facts)
 
 
 def _detectable(content: dict[str, Any]) -> str:
@@ -136,8 +128,7 @@ def _method(content: dict[str, Any]) -> str:
             "what is left open here.",
         ),
     )
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
-    return f'<h2>Method</h2><dl class="method">{listed}</dl>'
+    return method_section(entries)
 
 
 def _inputs(content: dict[str, Any]) -> str:
@@ -156,7 +147,4 @@ def _inputs(content: dict[str, Any]) -> str:
             for arm in content["arms"]
         ),
     ]
-    body = "".join(
-        f'<tr><th scope="row">{escape(n)}</th><td><code>{escape(v)}</code></td></tr>' for n, v in rows
-    )
-    return f'<h2>Inputs</h2><table class="inputs"><tbody>{body}</tbody></table>'
+    return inputs_section(rows)

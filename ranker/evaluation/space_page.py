@@ -7,6 +7,7 @@ from functools import cache
 from html import escape
 from typing import Any
 
+from ranker.evaluation.page_parts import inputs_section, method_section, page_head
 from ranker.evaluation.space_gallery import conflict_section, example_section
 from ranker.evaluation.space_geometry import SAMPLE
 from ranker.evaluation.space_listing import LISTED, WELL
@@ -56,7 +57,7 @@ def to_html(content: dict[str, Any], picture: Callable[[int], str | None]) -> st
 
 
 def _head(content: dict[str, Any]) -> str:
-    verdict, data, space = content["verdict"], content["data"], content["space"]
+    data, space = content["data"], content["space"]
     conflicts = content["conflicts"]
     low = conflicts["text"]["low"] + conflicts["audio"]["low"]
     facts = (
@@ -68,16 +69,7 @@ def _head(content: dict[str, Any]) -> str:
         ("Neighbours kept", plain_number((content["drift"]["overlap"] or {}).get("value"), "{:.1%}")),
         ("To look at", "unknown" if conflicts["why"] else f"{low:,}"),
     )
-    listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    warnings = "".join(
-        f'<li class="{warning["level"]}">{escape(warning["text"])}</li>' for warning in content["warnings"]
-    )
-    return (
-        f"<h1>Embedding space · {escape(content['name'])} · {escape(content['created_at'][:10])}</h1>"
-        f'<section class="verdict {verdict["decision"]}"><b>{VERDICTS[verdict["decision"]]}</b>'
-        f"<p>{escape(verdict['sentence'])}</p></section>"
-        f'<dl class="facts">{listed}</dl>' + (f'<ul class="warnings">{warnings}</ul>' if warnings else "")
-    )
+    return page_head("Embedding space", content, VERDICTS[content["verdict"]["decision"]], facts)
 
 
 def _method(content: dict[str, Any]) -> str:
@@ -109,8 +101,7 @@ def _method(content: dict[str, Any]) -> str:
             "modality is the worse of title and sound; where both fit badly it may be the picture.",
         ),
     )
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
-    return f'<h2>Method</h2><dl class="method">{listed}</dl>'
+    return method_section(entries)
 
 
 def _inputs(content: dict[str, Any]) -> str:
@@ -127,5 +118,4 @@ def _inputs(content: dict[str, Any]) -> str:
         ("Seed", str(content["seed"])),
         ("Made at", content["created_at"]),
     )
-    body = "".join(f'<tr><th scope="row">{n}</th><td><code>{escape(v)}</code></td></tr>' for n, v in rows)
-    return f'<h2>Inputs</h2><table class="inputs"><tbody>{body}</tbody></table>'
+    return inputs_section(rows)

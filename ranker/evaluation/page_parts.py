@@ -1,0 +1,44 @@
+"""What the pages of all reports have: head with verdict, facts and warnings; method; inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+
+def page_head(kind: str, content: dict[str, Any], word: str, facts: Iterable[tuple[str, str]]) -> str:
+    """The head as HTML.
+
+    Args:
+        kind: of report.
+        content: with `name`, `created_at`, `verdict` (`decision`, `sentence`) and `warnings`.
+        word: the decision, for people.
+        facts: names and values, as plain text.
+    """
+    verdict = content["verdict"]
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    warnings = "".join(
+        f'<li class="{warning["level"]}">{escape(warning["text"])}</li>' for warning in content["warnings"]
+    )
+    return (
+        f"<h1>{escape(kind)} · {escape(content['name'])} · {escape(content['created_at'][:10])}</h1>"
+        f'<section class="verdict {verdict["decision"]}"><b>{escape(word)}</b>'
+        f"<p>{escape(verdict['sentence'])}</p></section>"
+        f'<dl class="facts">{listed}</dl>' + (f'<ul class="warnings">{warnings}</ul>' if warnings else "")
+    )
+
+
+def method_section(entries: Iterable[tuple[str, str]]) -> str:
+    """Terms and what is meant by them, as plain text."""
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
+    return f'<h2>Method</h2><dl class="method">{listed}</dl>'
+
+
+def inputs_section(rows: Iterable[tuple[str, str]]) -> str:
+    """What the numbers follow from, as plain text."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td><code>{escape(value)}</code></td></tr>'
+        for name, value in rows
+    )
+    return f'<h2>Inputs</h2><table class="inputs"><tbody>{body}</tbody></table>'
