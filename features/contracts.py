@@ -6,6 +6,7 @@ derived from these rows. Records are frozen and checked once, where they are mad
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -397,6 +398,20 @@ class VideoTable:
             return np.full(keys.shape, -1, np.int32)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.where(self.keys[at] == keys, at, -1).astype(np.int32)
+
+
+def modality_bits(flags: Mapping[str, npt.NDArray[np.bool_]], n: int) -> npt.NDArray[np.uint8]:
+    """Bits of the modalities whose flag is set, visual 1, audio 2, text 4, uint8, (n,).
+
+    Args:
+        flags: by modality, (n,); one that is absent sets no bit.
+        n: how many videos.
+    """
+    mask = np.zeros(n, np.uint8)
+    for bit, modality in enumerate(MODALITIES):
+        if modality in flags:
+            mask |= flags[modality].astype(np.uint8) << np.uint8(bit)
+    return mask
 
 
 def seen_mask(events: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

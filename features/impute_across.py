@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts import MODALITIES, Floats, Int64s
+from features.contracts import MODALITIES, Floats, Int64s, modality_bits
 from features.impute import Flags, mean_of_neighbours, neighbour_means, unit_or_zero
 from features.neighbours import Neighbours
 
@@ -58,13 +58,13 @@ def impute(vectors: Mapping[str, Floats], neighbours: Neighbours | None, *, seed
         BadInput: as `neighbour_means`.
     """
     filled, said = dict(vectors), {}
-    bits = np.zeros(max(map(len, vectors.values()), default=0), np.uint8)
-    for bit, name in enumerate(MODALITIES):
+    new: dict[str, Flags] = {}
+    for name in MODALITIES:
         there = vectors[name].any(axis=1) if name in vectors else np.ones(0, bool)
         if there.any() and not there.all():
-            filled[name], new, said[name] = _fill(name, vectors, neighbours, seed)
-            bits |= (new.astype(np.uint8) << bit).astype(np.uint8)
-    return Imputed(filled, bits, said)
+            filled[name], new[name], said[name] = _fill(name, vectors, neighbours, seed)
+    n = max(map(len, vectors.values()), default=0)
+    return Imputed(filled, modality_bits(new, n), said)
 
 
 def _fill(

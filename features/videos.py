@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.contracts import MODALITIES, Floats, Int64s, VideoTable
+from features.contracts import MODALITIES, Floats, Int64s, VideoTable, modality_bits
 from features.errors import BadInput
 
 
@@ -72,10 +72,7 @@ def _mask(
 ) -> npt.NDArray[np.uint8]:
     if not embedded:
         return _aligned(keys, space, "mask", pl.UInt8()).fill_null(0).to_numpy().astype(np.uint8)
-    mask = np.zeros(len(keys), np.uint8)
-    for bit, name in enumerate(MODALITIES):
-        mask |= (vectors[name].any(axis=1).astype(np.uint8) << bit).astype(np.uint8)
-    return mask
+    return modality_bits({name: np.asarray(rows.any(axis=1)) for name, rows in vectors.items()}, len(keys))
 
 
 def _aligned(keys: Int64s, frame: pl.DataFrame | None, column: str, dtype: pl.DataType) -> pl.Series:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts import MODALITIES, Floats
+from features.contracts import Floats, modality_bits
 from features.errors import BadInput
 from ingest.encoders.heads import Heads
 from ingest.encoders.projector import unit_rows
@@ -76,7 +76,7 @@ def fuse(
         lent = {m: flags[part] for m, flags in filled.items()}
         joint[part], agreement[part] = _fuse(some, lent, heads, known_levels)
     present = {m: rows.any(axis=1) & ~filled[m] for m, rows in vectors.items()}
-    return Fused(joint, _bits(present, n), agreement, _bits(filled, n))
+    return Fused(joint, modality_bits(present, n), agreement, modality_bits(filled, n))
 
 
 def _fuse(
@@ -116,14 +116,6 @@ def _filled(vectors: dict[str, Floats], imputed: Mapping[str, Flags]) -> dict[st
     """True where a modality was filled in, for every modality."""
     absent = {m: np.zeros(len(rows), np.bool_) for m, rows in vectors.items()}
     return {m: imputed.get(m, absent[m]) & rows.any(axis=1) for m, rows in vectors.items()}
-
-
-def _bits(flags: Mapping[str, Flags], n: int) -> npt.NDArray[np.uint8]:
-    mask = np.zeros(n, np.uint8)
-    for bit, modality in enumerate(MODALITIES):
-        if modality in flags:
-            mask |= flags[modality].astype(np.uint8) << np.uint8(bit)
-    return mask
 
 
 def _cosines(seen: Mapping[str, Floats], known: Mapping[str, Flags]) -> dict[tuple[str, str], Floats]:

@@ -247,8 +247,9 @@ def _choose(features: FeatureSet, settings: TrainSettings, tell: Progress) -> Ch
         return Choice("covisit", 1.0, first, why, {"users": 0, "metrics": {}})
     train_part, truth = inner
     pairs = positive_pairs(train_part)
-    audiences = fit_item_graph(pairs, len(train_part.log.user_ids), len(train_part.videos))
-    train_part, _ = fill_missing(train_part, audiences, settings.impute)
+    if settings.impute != "none":  # nothing else asks this part's graph
+        audiences = fit_item_graph(pairs, len(train_part.log.user_ids), len(train_part.videos))
+        train_part, _ = fill_missing(train_part, audiences, settings.impute)
     histories, context = histories_of(train_part, truth.user_codes), Context.at(truth.at_ms)
     tell("choose item graph", 0, 1)
     method, decay, graph, recalls = _choose_graph(train_part, pairs, truth, histories, settings)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ranker.evaluation.compare import Comparison, compare
+from ranker.evaluation.compare import compare
+from ranker.evaluation.content import lifts_of
 from ranker.evaluation.metrics import LABELS, KeySets, judge, measure
 from ranker.evaluation.slates import Slates
 from ranker.evaluation.slices import cold_keys
@@ -37,7 +38,7 @@ def cold_videos(slates: list[Slates], relevant: KeySets, parts: Split, seed: int
             arm.name: {metric: asdict(compared.mean(i, metric)) for metric in SHOWN}
             for i, arm in enumerate(compared.arms)
         },
-        "lifts": _lifts(compared),
+        "lifts": lifts_of(compared, SHOWN),
     }
 
 
@@ -80,20 +81,6 @@ def cold_section(content: dict[str, Any]) -> str:
         f"<p>{cold_sentence(content)}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
-
-
-def _lifts(compared: Comparison) -> list[dict[str, Any]]:
-    others = range(1, len(compared.arms))
-    return [
-        {
-            "arm": compared.arms[i].name,
-            "control": compared.arms[0].name,
-            "metric": metric,
-            **asdict(compared.lift(i, 0, metric, len(others))),
-        }
-        for metric in SHOWN
-        for i in others
-    ]
 
 
 def _cell(mean: dict[str, Any], gap: dict[str, Any] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,8 @@ def arm_of(
     }
 
 
-def lifts_of(compared: Comparison) -> list[dict[str, Any]]:
-    """Every arm against the control, in every metric."""
+def lifts_of(compared: Comparison, metrics: Iterable[str] = METRICS) -> list[dict[str, Any]]:
+    """Every arm against the control, in these metrics."""
     others = range(1, len(compared.arms))
     return [
         {
@@ -87,7 +88,7 @@ def lifts_of(compared: Comparison) -> list[dict[str, Any]]:
             "metric": metric,
             **asdict(compared.lift(i, 0, metric, len(others))),
         }
-        for metric in METRICS
+        for metric in metrics
         for i in others
     ]
 

@@ -1,10 +1,22 @@
-"""What the pages of all reports have: head with verdict, facts and warnings; method; inputs."""
+"""What the pages of all reports have: a document; head with verdict, facts and warnings; method; inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 from typing import Any
+
+
+def page(title: str, css: str, sections: Iterable[str]) -> str:
+    """A whole document that loads nothing from anywhere; empty sections are left out."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{css}</style></head>\n"
+        f"<body><main>\n{chr(10).join(section for section in sections if section)}\n</main></body></html>\n"
+    )
 
 
 def page_head(kind: str, content: dict[str, Any], word: str, facts: Iterable[tuple[str, str]]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ranker.evaluation.examples import thumbnail_uri
 from ranker.evaluation.gallery import example_section
 from ranker.evaluation.markdown import to_markdown
 from ranker.evaluation.metrics import LABELS, METRICS
-from ranker.evaluation.page_parts import inputs_section, method_section, page_head
+from ranker.evaluation.page_parts import inputs_section, method_section, page, page_head
 from ranker.evaluation.sections import (
     ablation_section,
     lift_section,
@@ -65,14 +64,7 @@ def to_html(content: dict[str, Any], picture: Callable[[int], str | None]) -> st
         _method(content),
         _inputs(content),
     )
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(content['name'])} · offline A/B</title><style>{CSS}</style></head>\n"
-        f"<body><main>\n{chr(10).join(section for section in sections if section)}\n</main></body></html>\n"
-    )
+    return page(f"{content['name']} · offline A/B", CSS, sections)
 
 
 def _head(content: dict[str, Any]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from html import escape
 from typing import Any
 
-from ranker.evaluation.page_parts import inputs_section, method_section, page_head
+from ranker.evaluation.page_parts import inputs_section, method_section, page, page_head
 from ranker.evaluation.space_gallery import conflict_section, example_section
 from ranker.evaluation.space_geometry import SAMPLE
 from ranker.evaluation.space_listing import LISTED, WELL
@@ -46,14 +45,7 @@ def to_html(content: dict[str, Any], picture: Callable[[int], str | None]) -> st
         _method(content),
         _inputs(content),
     )
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(content['name'])} · embedding space</title><style>{SPACE_CSS}</style></head>\n"
-        f"<body><main>\n{chr(10).join(sections)}\n</main></body></html>\n"
-    )
+    return page(f"{content['name']} · embedding space", SPACE_CSS, sections)
 
 
 def _head(content: dict[str, Any]) -> str:
