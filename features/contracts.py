@@ -33,6 +33,26 @@ SEEN_EVENTS: Final = ("play", "like", "share", "dislike")
 HISTORY_LENGTH: Final = 100
 """Most events a history holds; older ones are dropped."""
 
+DEVICES: Final = ("mobile", "tablet", "desktop", "tv", "other")
+"""Kinds of device; a device's code is its place here."""
+
+SURFACES: Final = ("home", "feed", "search", "detail", "channel", "notification", "other")
+"""Places in a product; a surface's code is its place here."""
+
+HOUR_BUCKETS: Final = 8
+"""A day's parts in a user's habits, three hours each, by the user's own clock."""
+
+MAX_EVENTS_A_MINUTE: Final = 120
+MAX_EVENTS_A_DAY: Final = 5000
+"""Events of one user beyond these (by `received_at`, in whole UTC minutes and days) are `excess`."""
+
+ACTIVITY_NAMES: Final = tuple(f"{window}_{event}" for window in ("day", "hours") for event in EVENTS)
+"""Columns of a video's activity as of a watermark W: events received in [hour of W - 23 h, W) by kind, then in
+[hour of W - 1 h, W) by kind; int32, excess left out."""
+
+ACTIVITY_PERIOD_MS: Final = 60_000
+"""A watermark is a multiple of this; where none was noted it is the newest that lies a whole period back."""
+
 NO_KEY: Final = -1
 """Stands for "no video" where a `video_key` is expected."""
 
@@ -98,6 +118,9 @@ INTERACTIONS: Final = (
     Column("device", pl.String(), False, "kind of device"),
     Column("country", pl.String(), False, "ISO 3166"),
     Column("utc_offset_min", pl.Int16(), False, "the user's clock minus UTC, minutes"),
+    Column(
+        "excess", pl.Boolean(), False, "beyond the rate limit: stored, and counted nowhere; null is false"
+    ),
 )
 
 MEDIA: Final = (
@@ -223,6 +246,16 @@ INGEST_TEXT: Final = (
 )
 """Optional catalogue columns that a manifest of videos may give."""
 
+QUALITY_FEATURES: Final = (
+    "black_share",
+    "frozen_share",
+    "blurred_share",
+    "silence_share",
+    "clipped_share",
+    "loudness_dbfs",
+)
+"""Columns of QUALITY that a video table carries."""
+
 
 def schema(columns: tuple[Column, ...]) -> pl.Schema:
     """Polars schema of a table, every column in order."""
@@ -334,6 +367,38 @@ class Histories:
 
 
 @dataclass(frozen=True, slots=True)
+class UserCounters:
+    """What n users did in all their time, as whole numbers; impressions count, excess does not."""
+
+    events: Int64s
+    """Events by kind, int64, (n, len(EVENTS))."""
+    watch_ms: Int64s
+    """Watched time, each event's rounded to ms, int64, (n,)."""
+    hours: Int64s
+    """Events but impressions by `hour_bucket`, int64, (n, HOUR_BUCKETS)."""
+    devices: Int64s
+    """Events but impressions by device, those of unknown device left out, int64, (n, len(DEVICES))."""
+    first_ms: Int64s
+    """`ts` of the earliest event but impressions, ms since the epoch, int64, (n,); 0 where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.watch_ms)
+
+    def part(self, at: slice) -> UserCounters:
+        """The counters of some users."""
+        return UserCounters(
+            self.events[at], self.watch_ms[at], self.hours[at], self.devices[at], self.first_ms[at]
+        )
+
+    @staticmethod
+    def empty(n: int) -> UserCounters:
+        """n users who have done nothing."""
+        widths = (len(EVENTS), HOUR_BUCKETS, len(DEVICES))
+        events, hours, devices = (np.zeros((n, width), np.int64) for width in widths)
+        return UserCounters(events, np.zeros(n, np.int64), hours, devices, np.zeros(n, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a request says of itself, for n requests."""
 
@@ -341,12 +406,14 @@ class Context:
     """The instant of the request, ms since the epoch, int64, (n,); 0 where the data has no times."""
     utc_offset_min: npt.NDArray[np.int16]
     """The user's clock minus UTC, minutes, int16, (n,); 0 where unknown."""
-    device: tuple[str, ...] = ()
-    """Kind of device, one a request, or empty where unknown for all."""
+    device: tuple[str | None, ...] = ()
+    """Device, one a request, or empty where unknown for all; see `device_code`."""
+    surface: tuple[str | None, ...] = ()
+    """Place in the product, one a request, or empty where unknown for all; see `surface_code`."""
 
     def part(self, at: slice) -> Context:
         """Some of the requests."""
-        return Context(self.now_ms[at], self.utc_offset_min[at], self.device[at])
+        return Context(self.now_ms[at], self.utc_offset_min[at], self.device[at], self.surface[at])
 
     @staticmethod
     def at(now_ms: Int64s) -> Context:
@@ -376,6 +443,12 @@ class VideoTable:
     """Share of other sounds that fit the video worse, float32, (n,), [0, 1]; NaN where unknown."""
     text_fit: Floats
     """Share of other texts that fit the video worse, float32, (n,), [0, 1]; NaN where unknown."""
+    quality: Floats
+    """Columns QUALITY_FEATURES, float32, (n, len(QUALITY_FEATURES)); NaN where unknown."""
+    neighbours: npt.NDArray[np.int32]
+    """Rows of the videos that the same people watch, strongest first, int32, (n, k); -1 is padding; k may be 0."""
+    neighbour_weights: Floats
+    """How alike their audiences are, float32, (n, k); 0 in the padding."""
     duration_s: Floats
     """Seconds, float32, (n,); NaN where unknown."""
     published_ms: Int64s
@@ -412,6 +485,37 @@ def modality_bits(flags: Mapping[str, npt.NDArray[np.bool_]], n: int) -> npt.NDA
         if modality in flags:
             mask |= flags[modality].astype(np.uint8) << np.uint8(bit)
     return mask
+
+
+def device_code(name: str | None) -> int:
+    """Place of a device in DEVICES, -1 where it is not named; what is named and not known is "other"."""
+    return _code(name, DEVICES, _DEVICE_NAMES)
+
+
+def surface_code(name: str | None) -> int:
+    """Place of a surface in SURFACES, -1 where it is not named; what is named and not known is "other"."""
+    return _code(name, SURFACES, {})
+
+
+def _code(name: str | None, known: tuple[str, ...], others: Mapping[str, str]) -> int:
+    word = (name or "").strip().lower()
+    word = others.get(word, word)
+    return known.index(word) if word in known else len(known) - 1 if word else -1
+
+
+_DEVICE_NAMES: Final = {
+    **dict.fromkeys(("phone", "smartphone", "ios", "iphone", "android"), "mobile"),
+    **dict.fromkeys(("ipad",), "tablet"),
+    **dict.fromkeys(("web", "pc", "browser", "laptop", "windows", "mac", "linux"), "desktop"),
+    **dict.fromkeys(("smarttv", "smart-tv", "console", "set-top-box"), "tv"),
+}
+"""What senders call the kinds of DEVICES."""
+
+
+def hour_bucket(ts_ms: Int64s, utc_offset_min: npt.NDArray[np.integer]) -> Int64s:
+    """Part of the user's own day, 0 to HOUR_BUCKETS - 1, int64, same shape; offset 0 where it is unknown."""
+    local = ts_ms + utc_offset_min.astype(np.int64) * 60_000
+    return np.asarray((local % DAY_MS) // (DAY_MS // HOUR_BUCKETS))
 
 
 def seen_mask(events: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
