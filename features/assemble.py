@@ -13,19 +13,36 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts import EVENT_CODES, MODALITIES, Context, Floats, Histories, Int64s, VideoTable
-from features.definitions import DEFINITIONS, TASTE_EVENTS, Requests
+from features.contracts import (
+    ACTIVITY_NAMES,
+    EVENT_CODES,
+    MODALITIES,
+    Context,
+    Floats,
+    Histories,
+    Int64s,
+    UserCounters,
+    VideoTable,
+)
+from features.definitions import DEFINITIONS
 from features.errors import BadInput
 from features.histories import positive_mask
+from features.pair_features import covisits_of, met_in
+from features.requests import LATEST_EVENTS, TASTE_EVENTS, Requests, cosines
 from features.statistics import STATISTIC_NAMES, statistics_by_day, video_statistics
+from features.user_features import session_of
 
 __all__ = ["FEATURE_NAMES", "STATISTIC_NAMES", "assemble", "statistics_by_day", "video_statistics"]
+
+Int32s = npt.NDArray[np.int32]
 
 FEATURE_NAMES: Final = tuple(definition.name for definition in DEFINITIONS)
 """Columns of `assemble`."""
 
 TASTE_HALF_LIFE: Final = 7
 """After this many liked events, one weighs half in a taste vector."""
+
+_DECAY: Final = np.exp2(-np.arange(TASTE_EVENTS) / TASTE_HALF_LIFE).astype(np.float32)
 
 MOST_TAGS: Final = 8
 """Tags of a video beyond these are not looked at."""
@@ -37,16 +54,21 @@ PORTION_FLOATS: Final = 2_000_000
 def assemble(
     videos: VideoTable,
     statistics: Floats,
+    activity: Int32s | None,
     histories: Histories,
+    counters: UserCounters | None,
     context: Context,
-    candidate_rows: npt.NDArray[np.int32],
+    candidate_rows: Int32s,
 ) -> Floats:
     """Every feature of every candidate, float32, (n, c, len(FEATURE_NAMES)), finite.
 
     Args:
         videos: the bundle's videos.
         statistics: `video_statistics` of these videos, (v, len(STATISTIC_NAMES)).
+        activity: `activity_at` of the candidates, int32, (n, c, len(ACTIVITY_NAMES)); None where it is not
+            known: its features take their defaults.
         histories: n histories, newest first.
+        counters: of the n users; None where they are not known: their features take their defaults.
         context: n requests.
         candidate_rows: rows of `videos`, int32, (n, c); -1 is no candidate and gets all defaults.
 
@@ -54,66 +76,119 @@ def assemble(
         BadInput: the arguments disagree in shape.
     """
     n, c = candidate_rows.shape
-    if len(histories) != n or len(context.now_ms) != n:
-        raise BadInput(
-            f"{n} rows of candidates, {len(histories)} histories and {len(context.now_ms)} requests differ"
-        )
-    if statistics.shape != (len(videos), len(STATISTIC_NAMES)):
-        raise BadInput(
-            f"statistics have shape {statistics.shape}, expected {(len(videos), len(STATISTIC_NAMES))}"
-        )
+    _check_shapes(videos, statistics, activity, histories, counters, context, candidate_rows)
     out = np.empty((n, c, len(DEFINITIONS)), np.float32)
     if not len(videos):
         out[...] = [definition.default for definition in DEFINITIONS]
         return out
     for part in _portions(n, c, videos):
         rows = candidate_rows[part]
-        requests = _prepare(videos, statistics, histories.part(part), context.part(part), rows)
+        requests = _prepare(
+            videos,
+            statistics,
+            None if activity is None else activity[part],
+            histories.part(part),
+            None if counters is None else counters.part(part),
+            context.part(part),
+            rows,
+        )
         _fill(out[part], requests, rows >= 0)
     return out
+
+
+def _check_shapes(
+    videos: VideoTable,
+    statistics: Floats,
+    activity: Int32s | None,
+    histories: Histories,
+    counters: UserCounters | None,
+    context: Context,
+    candidate_rows: Int32s,
+) -> None:
+    n, c = candidate_rows.shape
+    if len(histories) != n or len(context.now_ms) != n:
+        raise BadInput(
+            f"{n} rows of candidates, {len(histories)} histories and {len(context.now_ms)} requests differ"
+        )
+    if counters is not None and len(counters) != n:
+        raise BadInput(f"{n} rows of candidates and counters of {len(counters)} users differ")
+    for name, words in (("devices", context.device), ("surfaces", context.surface)):
+        if words and len(words) != n:
+            raise BadInput(f"{n} requests and {len(words)} {name} differ; give one a request or none")
+    if statistics.shape != (len(videos), len(STATISTIC_NAMES)):
+        raise BadInput(
+            f"statistics have shape {statistics.shape}, expected {(len(videos), len(STATISTIC_NAMES))}"
+        )
+    if activity is not None and activity.shape != (n, c, len(ACTIVITY_NAMES)):
+        raise BadInput(f"activity has shape {activity.shape}, expected {(n, c, len(ACTIVITY_NAMES))}")
 
 
 def _fill(out: Floats, requests: Requests, present: npt.NDArray[np.bool_]) -> None:
     for place, definition in enumerate(DEFINITIONS):
         values = definition.function(requests)
-        wide = values[:, None] if values.ndim == 1 else values
-        out[:, :, place] = np.where(present & np.isfinite(wide), wide, np.float32(definition.default))
+        out[:, :, place] = values[:, None] if values.ndim == 1 else values
+    defaults = np.array([definition.default for definition in DEFINITIONS], np.float32)
+    np.copyto(out, defaults, where=~(present[:, :, None] & np.isfinite(out)))
 
 
 def _prepare(
     videos: VideoTable,
     statistics: Floats,
+    activity: Int32s | None,
     histories: Histories,
+    counters: UserCounters | None,
     context: Context,
-    candidate_rows: npt.NDArray[np.int32],
+    candidate_rows: Int32s,
 ) -> Requests:
+    rows = np.maximum(candidate_rows, 0)
     inside = np.arange(histories.video_keys.shape[1]) < histories.lengths[:, None]
     event_rows = np.where(inside, videos.rows_of(histories.video_keys), np.int32(-1))
     duration = np.where(event_rows >= 0, videos.duration_s[event_rows], np.float32(np.nan))
     liked = inside & positive_mask(histories.events, histories.watch_s, duration)
     skipped = inside & np.isin(histories.events, [EVENT_CODES["skip"], EVENT_CODES["dislike"]])
     liked_rows = _newest(event_rows, liked & (event_rows >= 0))
+    skipped_rows = _newest(event_rows, skipped & (event_rows >= 0))
     spaces = {name: videos.vectors[name] for name in MODALITIES} | {"joint": videos.joint}
+    candidates = {name: vectors[rows] for name, vectors in spaces.items()}
+    likes = {name: _vectors_of(vectors, liked_rows) for name, vectors in spaces.items()}
+    skips = {name: _vectors_of(vectors, skipped_rows) for name, vectors in spaces.items()}
+    met, watched = met_in(rows, event_rows, _watched_share(histories, duration), len(videos))
     tag_codes, tags = _tag_codes(_Same(videos.tags))
     return Requests(
         videos=videos,
         statistics=statistics,
+        activity=activity,
         context=context,
         histories=histories,
-        rows=np.maximum(candidate_rows, 0),
+        counters=counters,
+        rows=rows,
         inside=inside,
         liked=liked,
         skipped=skipped,
         event_rows=event_rows,
         liked_rows=liked_rows,
-        tastes={name: _taste(vectors, liked_rows) for name, vectors in spaces.items()},
-        dislikes=_taste(videos.joint, _newest(event_rows, skipped & (event_rows >= 0))),
+        candidates=candidates,
+        tastes={name: _taste(likes[name]) for name in spaces},
+        dislikes=_taste(skips["joint"]),
+        to_liked={name: cosines(candidates[name], likes[name][:, :LATEST_EVENTS]) for name in spaces},
+        to_skipped={name: cosines(candidates[name], skips[name][:, :LATEST_EVENTS]) for name in MODALITIES},
+        session=session_of(histories, inside, context),
+        met=met,
+        watched=watched,
+        covisits=covisits_of(rows, liked_rows, videos),
         tag_codes=tag_codes,
         tag_counts=_count_tags(tag_codes, tags, liked_rows),
     )
 
 
-def _newest(event_rows: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+def _watched_share(histories: Histories, duration: Floats) -> Floats:
+    """Watched share of each event, at most 1.5, (n, h); NaN where unknown."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(duration > 0, histories.watch_s / duration, np.float32(np.nan))
+    return np.minimum(share, np.float32(1.5)).astype(np.float32)
+
+
+def _newest(event_rows: Int32s, mask: npt.NDArray[np.bool_]) -> Int32s:
     """Rows of the newest events under a mask, newest first, (n, TASTE_EVENTS); -1 is padding."""
     out = np.full((len(event_rows), TASTE_EVENTS), -1, np.int32)
     place = np.cumsum(mask, axis=1) - 1  # (n, h)
@@ -122,23 +197,20 @@ def _newest(event_rows: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_]) -> n
     return out
 
 
-def _taste(vectors: Floats, rows: npt.NDArray[np.int32]) -> Floats:
-    """Weighted mean of the videos' vectors, (n, d), added in the order of the events."""
-    total = np.zeros((len(rows), vectors.shape[1]), np.float32)
-    weights = np.zeros(len(rows), np.float32)
-    if not vectors.shape[1]:
-        return total
-    for place in range(int((rows >= 0).sum(axis=1).max(initial=0))):  # the rest is padding and adds 0
-        row = rows[:, place]
-        theirs = vectors[row]  # (n, d)
-        counted = (row >= 0) & (theirs != 0).any(axis=1)
-        weight = np.float32(2.0 ** (-place / TASTE_HALF_LIFE)) * counted.astype(np.float32)
-        total += theirs * weight[:, None]
-        weights += weight
-    return (total / np.maximum(weights, np.float32(1e-6))[:, None]).astype(np.float32)
+def _taste(theirs: Floats) -> Floats:
+    """Weighted mean of the events' vectors, newest first, (n, TASTE_EVENTS, d); zero rows do not count."""
+    counted = (theirs != 0).any(axis=2).astype(np.float32)
+    weights = _DECAY * counted
+    total = np.einsum("npd,np->nd", theirs, weights)  # one event after the other: padding adds 0
+    return np.asarray(total / np.maximum(weights.sum(axis=1), np.float32(1e-6))[:, None], np.float32)
 
 
-def _count_tags(codes: npt.NDArray[np.int32], tags: int, liked_rows: npt.NDArray[np.int32]) -> Int64s:
+def _vectors_of(vectors: Floats, rows: Int32s) -> Floats:
+    """The vectors of some events' videos, (n, p, d); zero in the padding."""
+    return np.where(rows[:, :, None] >= 0, vectors[rows], np.float32(0))
+
+
+def _count_tags(codes: Int32s, tags: int, liked_rows: Int32s) -> Int64s:
     n = len(liked_rows)
     theirs = np.where(liked_rows[:, :, None] >= 0, codes[liked_rows], -1)  # (n, p, t)
     request = np.broadcast_to(np.arange(n)[:, None, None], theirs.shape)
@@ -162,7 +234,7 @@ class _Same:
 
 
 @functools.lru_cache(maxsize=4)
-def _tag_codes(tags: _Same) -> tuple[npt.NDArray[np.int32], int]:
+def _tag_codes(tags: _Same) -> tuple[Int32s, int]:
     """Codes of each video's first tags, (v, t >= 1), -1 is padding; and the number of tags, at least 1."""
     code: dict[str, int] = {}
     rows = [[code.setdefault(tag, len(code)) for tag in dict.fromkeys(own)][:MOST_TAGS] for own in tags.held]
@@ -174,7 +246,8 @@ def _tag_codes(tags: _Same) -> tuple[npt.NDArray[np.int32], int]:
 
 
 def _portions(n: int, c: int, videos: VideoTable) -> Iterator[slice]:
-    widest = max(videos.joint.shape[1], *(v.shape[1] for v in videos.vectors.values()), 32)
-    size = max(1, PORTION_FLOATS // max(c * widest, _tag_codes(_Same(videos.tags))[1]))
+    widths = videos.joint.shape[1] + sum(v.shape[1] for v in videos.vectors.values())
+    neighbours = LATEST_EVENTS * videos.neighbours.shape[1]
+    size = max(1, PORTION_FLOATS // max(c * max(widths, neighbours, 32), _tag_codes(_Same(videos.tags))[1]))
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))

@@ -15,6 +15,10 @@ class NotFound(BadInput):
     """The named video, user, bundle or table does not exist: HTTP 404."""
 
 
+class Erased(BadInput):
+    """The user was deleted, and what comes under this id is refused: HTTP 410, or a quarantine row."""
+
+
 class CommitConflict(RecError):
     """Another writer committed to the same table first; read again and repeat."""
 

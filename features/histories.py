@@ -1,20 +1,18 @@
-"""The latest events of each user at an instant, out of a log held in flat arrays.
+"""The latest events of each user at an instant, out of an `EventLog`.
 
-A log is in compressed rows: the events of user u stand at `offsets[u]:offsets[u + 1]`, oldest first.
-Looking up a history "as of then" is a binary search per user and one gather, for any number of users at
-once.
+Looking up a history "as of then" is two binary searches per user and one gather, for any number of users at
+once. A late event stands where it happened, and is seen from the moment it was known.
 """
 
 from __future__ import annotations
 
-import bisect
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from features.contracts import EVENT_CODES, EVENTS, HISTORY_LENGTH, NO_KEY, Floats, Histories, Int64s
+from features.contracts import EVENT_CODES, HISTORY_LENGTH, NO_KEY, Floats, Histories, Int64s
+from features.event_log import EventLog as EventLog
+from features.event_log import LogCounts as LogCounts
+from features.event_log import build_event_log as build_event_log
 
 POSITIVE_SHARE = 0.5
 """A play of at least this share of the video says "liked it"."""
@@ -22,49 +20,8 @@ POSITIVE_SHARE = 0.5
 POSITIVE_WATCH_S = 5.0
 """The same for a video of unknown duration, seconds."""
 
-
-@dataclass(frozen=True)
-class EventLog:
-    """All events but impressions, by user, oldest first."""
-
-    user_ids: tuple[str, ...]
-    """(u,), sorted, unique."""
-    offsets: Int64s
-    """int64, (u + 1,); where each user's events begin and end."""
-    video_keys: Int64s
-    """int64, (m,)."""
-    events: npt.NDArray[np.uint8]
-    """Event codes, uint8, (m,)."""
-    ts_ms: Int64s
-    """ms since the epoch, int64, (m,); 0 where there is no time."""
-    watch_s: Floats
-    """Watched seconds, float32, (m,); NaN where unknown."""
-    has_times: bool
-    """True where at least one event has a time."""
-
-    def user_code(self, user_id: str) -> int:
-        """Place of the user in `user_ids`, or -1."""
-        at = bisect.bisect_left(self.user_ids, user_id)
-        return at if at < len(self.user_ids) and self.user_ids[at] == user_id else -1
-
-    def user_codes(self, user_ids: list[str]) -> Int64s:
-        """Place of each user in `user_ids`, int64, -1 where unknown."""
-        places = {user_id: code for code, user_id in enumerate(self.user_ids)}
-        return np.array([places.get(user_id, -1) for user_id in user_ids], np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class LogCounts:
-    """What became of the rows of a log."""
-
-    rows: int
-    """Rows looked at, impressions included."""
-    used: int
-    """Rows of known videos and named users, impressions included."""
-    unknown_video: int
-    """Rows left out because the catalogue has no such video."""
-    without_user: int
-    """Rows of known videos left out because they name no user."""
+_GATHERED = 2_000_000
+"""Places of histories that are gathered at once."""
 
 
 def positive_mask(
@@ -81,39 +38,38 @@ def positive_mask(
     return np.asarray(liked | ((events == EVENT_CODES["play"]) & (np.isnan(watch_s) | share)))
 
 
-def build_event_log(interactions: pl.DataFrame, catalogue: pl.DataFrame) -> tuple[EventLog, LogCounts]:
-    """The log of all events but impressions, and what was left out.
+def histories_at(
+    log: EventLog, users: Int64s, instants_ms: Int64s, length: int = HISTORY_LENGTH
+) -> Histories:
+    """What was known of each user's latest events before an instant, newest first.
+
+    An event counts where it has a time and was known strictly before; in a log without times all do.
 
     Args:
-        interactions: columns of INTERACTIONS, any order of rows; a `video_key` column is ignored.
-        catalogue: `video_id` and `video_key`.
+        log: the log.
+        users: codes, int64, (n,); -1 gives an empty history.
+        instants_ms: ms since the epoch, int64, (n,).
+        length: width h of the result; longer histories lose their oldest events.
     """
-    known = interactions.drop("video_key", strict=False).join(
-        catalogue.select("video_id", "video_key"), on="video_id", how="inner"
-    )
-    named = known.filter(pl.col("user_id").is_not_null())
-    counts = LogCounts(len(interactions), len(named), len(interactions) - len(known), len(known) - len(named))
-    used = (
-        named.filter(pl.col("event") != "impression")
-        .with_columns(ts_ms=pl.col("ts").dt.epoch("ms").fill_null(0))
-        .sort("user_id", "ts_ms", "order", "event_key")
-    )
-    lengths = used.group_by("user_id", maintain_order=True).len()
-    codes = used["event"].replace_strict(list(EVENTS), list(range(len(EVENTS))), return_dtype=pl.UInt8)
-    log = EventLog(
-        user_ids=tuple(lengths["user_id"]),
-        offsets=np.concatenate([[0], np.cumsum(lengths["len"].to_numpy().astype(np.int64))]).astype(np.int64),
-        video_keys=used["video_key"].to_numpy().astype(np.int64),
-        events=codes.to_numpy().astype(np.uint8),
-        ts_ms=used["ts_ms"].to_numpy().astype(np.int64),
-        watch_s=used["watch_s"].cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32),
-        has_times=bool((used["ts_ms"] != 0).any()),
-    )
-    return log, counts
+    if not log.has_times:
+        return gather_histories(log, users, ends_of(log, users), length)
+    starts = ends_before(log, users, np.ones(len(users), np.int64))  # events without a time come first
+    ends = ends_before(log, users, instants_ms)
+    low, high = _bounds(log, users)
+    unknown = ends - first_at_least(log.known_sorted_ms, low, high, instants_ms)  # had happened, not arrived
+    # Widths are rounded up to powers of two, so that few groups serve all the queries.
+    extra = np.where(unknown > 0, 1 << np.ceil(np.log2(np.maximum(unknown, 1))).astype(np.int64), 0)
+    out = Histories.empty(len(users), length)
+    for width in np.unique(extra):
+        group = np.flatnonzero(extra == width)
+        step = max(1, _GATHERED // (length + int(width)))
+        for at in (group[i : i + step] for i in range(0, len(group), step)):
+            _put(out, at, _known_of(log, starts[at], ends[at], instants_ms[at], length, int(width)))
+    return out
 
 
 def ends_before(log: EventLog, users: Int64s, ts_ms: Int64s) -> Int64s:
-    """Index one past each user's last event strictly before an instant, into the log's arrays.
+    """Index one past each user's last event that happened strictly before an instant, into the log's arrays.
 
     Args:
         log: the log.
@@ -124,14 +80,7 @@ def ends_before(log: EventLog, users: Int64s, ts_ms: Int64s) -> Int64s:
         int64, (n,); `offsets[user]` where there is no earlier event, 0 for the user -1.
     """
     low, high = _bounds(log, users)
-    while True:  # a binary search for all users at once: halves every open interval
-        open_ = low < high
-        if not open_.any():
-            return low
-        middle = (low + high) // 2
-        earlier = open_ & (log.ts_ms[np.minimum(middle, len(log.ts_ms) - 1)] < ts_ms)
-        low = np.where(earlier, middle + 1, low)
-        high = np.where(open_ & ~earlier, middle, high)
+    return first_at_least(log.ts_ms, low, high, ts_ms)
 
 
 def ends_of(log: EventLog, users: Int64s) -> Int64s:
@@ -140,7 +89,7 @@ def ends_of(log: EventLog, users: Int64s) -> Int64s:
 
 
 def gather_histories(log: EventLog, users: Int64s, ends: Int64s, length: int = HISTORY_LENGTH) -> Histories:
-    """The latest events of users, newest first.
+    """The latest events of users, newest first, whenever they were known.
 
     Args:
         log: the log.
@@ -152,7 +101,37 @@ def gather_histories(log: EventLog, users: Int64s, ends: Int64s, length: int = H
         return Histories.empty(len(users), length)
     starts, _ = _bounds(log, users)
     at = ends[:, None] - 1 - np.arange(length)  # (n, h)
+    return _histories_of(log, at, at >= starts[:, None])
+
+
+def first_at_least(values: Int64s, low: Int64s, high: Int64s, bounds: Int64s) -> Int64s:
+    """Index of the first value >= a bound in each slice `low:high` of rising values, int64, (n,), or high."""
+    while True:  # a binary search for all slices at once: halves every open interval
+        open_ = low < high
+        if not open_.any():
+            return low
+        middle = (low + high) // 2
+        earlier = open_ & (values[np.minimum(middle, len(values) - 1)] < bounds)
+        low = np.where(earlier, middle + 1, low)
+        high = np.where(open_ & ~earlier, middle, high)
+
+
+def _known_of(
+    log: EventLog, starts: Int64s, ends: Int64s, instants_ms: Int64s, length: int, extra: int
+) -> Histories:
+    """Histories of which at most `extra` events have to be left out as not known yet."""
+    if not len(log.video_keys):
+        return Histories.empty(len(starts), length)
+    at = ends[:, None] - 1 - np.arange(length + extra)  # (n, h + extra)
     inside = at >= starts[:, None]
+    if extra:
+        inside &= log.known_ms[np.where(inside, at, 0)] < instants_ms[:, None]
+        order = np.argsort(~inside, axis=1, kind="stable")[:, :length]  # the known ones move left
+        at, inside = np.take_along_axis(at, order, axis=1), np.take_along_axis(inside, order, axis=1)
+    return _histories_of(log, at, inside)
+
+
+def _histories_of(log: EventLog, at: Int64s, inside: npt.NDArray[np.bool_]) -> Histories:
     at = np.where(inside, at, 0)
     return Histories(
         np.where(inside, log.video_keys[at], NO_KEY),
@@ -161,6 +140,12 @@ def gather_histories(log: EventLog, users: Int64s, ends: Int64s, length: int = H
         np.where(inside, log.watch_s[at], np.float32(np.nan)).astype(np.float32),
         inside.sum(axis=1).astype(np.int32),
     )
+
+
+def _put(out: Histories, at: Int64s, found: Histories) -> None:
+    """Writes rows of a result that is still being made."""
+    out.video_keys[at], out.events[at], out.ts_ms[at] = found.video_keys, found.events, found.ts_ms
+    out.watch_s[at], out.lengths[at] = found.watch_s, found.lengths
 
 
 def _bounds(log: EventLog, users: Int64s) -> tuple[Int64s, Int64s]:

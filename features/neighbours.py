@@ -62,6 +62,21 @@ def neighbours_of(keys: Int64s, sources: Int64s, targets: Int64s, weights: Float
     return Neighbours(offsets.astype(np.int64), ends[kept].astype(np.int32), weights[kept].astype(np.float32))
 
 
+def strongest(graph: Neighbours, k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Rows and weights of each video's k strongest neighbours, strongest first, (n, k) each.
+
+    Equal ones by the smaller row; -1 with weight 0 is padding.
+    """
+    n, owner = len(graph), np.repeat(np.arange(len(graph)), np.diff(graph.offsets))
+    order = np.lexsort((graph.rows, -graph.weights, owner))
+    place = np.arange(len(order)) - graph.offsets[owner]  # owner is sorted already, so it stays in step
+    kept = order[place < k]
+    rows, weights = np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32)
+    rows[owner[kept], place[place < k]] = graph.rows[kept]
+    weights[owner[kept], place[place < k]] = graph.weights[kept]
+    return rows, weights
+
+
 def _rows_of(keys: Int64s, wanted: Int64s) -> Int64s:
     if not len(keys):
         return np.full(len(wanted), -1, np.int64)

@@ -1,17 +1,21 @@
-"""What leaves Redis for the workspace: accepted events become interactions, slates become exposures."""
+"""What leaves Redis for the workspace: accepted events become interactions, slates become exposures.
+
+Nothing is lost on the way: an event that came under a used id, and a record that this version cannot read, go
+to the quarantine.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from features.contracts import INTERACTIONS, TS, Column, conform
-from features.errors import CommitConflict
-from features.importers import ATTEMPTS, append_events, key_of_event_id
-from features.packing import unpack_event, unpack_exposure
-from features.tables import Table
+from features.errors import CommitConflict, VersionMismatch
+from features.importers import ATTEMPTS, REFUSED, append_events, append_rows, key_of_event_id
+from features.packing import Exposure, unpack_event, unpack_exposure
+from features.tables import Snapshot, Table
 from features.workspace import Workspace
 
 EXPOSURES: Final = (
@@ -33,7 +37,15 @@ EXPOSURES: Final = (
     Column("policy", pl.String(), False, "which policy chose it"),
     Column("served_by", pl.String(), True, "rung of the degradation ladder"),
     Column("latency_ms", pl.Float32(), False, "of the request, ms"),
+    Column("history_at", TS, False, "when the newest event arrived that the slate knew of the user; null: none"),
+    Column("activity_at", TS, False, "watermark of the videos' activity that the slate knew; null: none"),
+    Column("utc_offset_min", pl.Int16(), False, "the user's clock minus UTC, minutes"),
+    Column("device", pl.String(), False, "kind of device"),
+    Column("surface", pl.String(), False, "where in the product"),
+    Column("country", pl.String(), False, "ISO 3166"),
 )
+
+_TEXTS: Final = ("request_id", "user_id", "bundle", "arm", "policy", "served_by", "device", "surface", "country")
 
 
 def exposures(workspace: Workspace) -> Table:
@@ -41,34 +53,52 @@ def exposures(workspace: Workspace) -> Table:
     return Table(workspace.root / "exposures", EXPOSURES)
 
 
-def store_events(workspace: Workspace, packed: list[bytes]) -> int:
-    """Adds accepted events to the interactions; returns how many were not there yet."""
-    rows = [unpack_event(event) for event in packed]
-    names = [c.name for c in INTERACTIONS if c.name not in ("event_key", "order")]
-    frame = pl.DataFrame(
-        {name: pl.Series(name, [row.get(name) for row in rows], strict=False) for name in names}
-    )
-    times = [pl.col(name).cast(pl.Int64).cast(TS) for name in ("ts", "received_at")]
-    numbers = [
-        pl.col(c.name).cast(c.dtype, strict=False)
-        for c in INTERACTIONS
-        if c.dtype.is_numeric() and c.name in names
-    ]
-    keys = pl.Series("event_key", [key_of_event_id(row["event_id"]) for row in rows], dtype=pl.String)
-    typed = frame.with_columns(*times, *numbers, keys, pl.int_range(pl.len(), dtype=pl.Int64).alias("order"))
-    return append_events(workspace, conform(typed, INTERACTIONS, "accepted events"))
+def store_events(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> int:
+    """Adds accepted events to the interactions; returns how many were not there yet.
+
+    Args:
+        workspace: where they go.
+        records: what the outbox says of each, and the packed event: `e` is accepted, `c` came under an id
+            that another event had used.
+    """
+    rows: list[dict[str, Any]] = []
+    refused: list[tuple[str, str]] = []
+    for kind, packed in records:
+        try:
+            row = unpack_event(packed)
+        except VersionMismatch:
+            refused.append(("packed by another version", packed.hex()))
+            continue
+        if kind == b"c":
+            refused.append(("event_id given with another payload", repr(row)))
+        else:
+            rows.append(row)
+    _set_aside(workspace, refused)
+    return append_events(workspace, _interactions(rows)) if rows else 0
 
 
-def store_exposures(workspace: Workspace, packed: list[bytes]) -> int:
-    """Adds slates to the exposures; returns how many were not there yet."""
-    rows = pl.concat([_items(exposure) for exposure in packed])
+def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> int:
+    """Adds slates to the exposures; returns how many were not there yet; `records` as in `store_events`."""
+    slates: list[Exposure] = []
+    refused: list[tuple[str, str]] = []
+    for _, packed in records:
+        try:
+            slates.append(unpack_exposure(packed))
+        except VersionMismatch:
+            refused.append(("packed by another version", packed.hex()))
+    _set_aside(workspace, refused)
+    if not slates:
+        return 0
     catalogue = workspace.catalogue.read(["video_key", "video_id"])
-    named = rows.join(catalogue, on="video_key", how="left", maintain_order="left")
-    table = exposures(workspace)
+    named = _items(slates).join(catalogue, on="video_key", how="left", maintain_order="left")
+    return _append(exposures(workspace), named, workspace)
+
+
+def _append(table: Table, rows: pl.DataFrame, workspace: Workspace) -> int:
     for _ in range(ATTEMPTS):
         before = table.snapshot()
-        stored = table.read(["request_id"], at=before).unique()
-        fresh = named.join(stored, on="request_id", how="anti", maintain_order="left").unique(
+        stored = _stored_slates(table, before, {name for name in _by_day(rows)})
+        fresh = rows.join(stored, on="request_id", how="anti", maintain_order="left").unique(
             ["request_id", "position"], keep="first", maintain_order=True
         )
         if not len(fresh):
@@ -81,25 +111,65 @@ def store_exposures(workspace: Workspace, packed: list[bytes]) -> int:
     raise CommitConflict(f"the exposures in {workspace.root} were changed by others {ATTEMPTS} times; repeat")
 
 
-def _items(packed: bytes) -> pl.DataFrame:
-    slate = unpack_exposure(packed)
-    n = len(slate.video_keys)
-    return pl.DataFrame(
-        {
-            "position": np.arange(n, dtype=np.int32),
-            "video_key": slate.video_keys,
-            "score": slate.scores,
-            "propensity": slate.propensities,
-        }
-    ).with_columns(
-        pl.col("propensity").fill_nan(None),
-        ts=pl.lit(slate.ts_ms, pl.Int64).cast(TS),
-        latency_ms=pl.lit(slate.latency_ms, pl.Float32).fill_nan(None),
-        **{
-            name: pl.lit(getattr(slate, name), pl.String)
-            for name in ("request_id", "user_id", "bundle", "arm", "policy", "served_by")
-        },
+def _stored_slates(table: Table, at: Snapshot, days: set[str]) -> pl.DataFrame:
+    """Slates of these days: a slate that comes again comes with its day."""
+    files = tuple(name for name in at.files if name.partition("/")[0] in days)
+    some = Snapshot(at.sequence, files, at.rows, at.committed_at, at.meta)
+    return table.scan(at=some).select("request_id").unique().collect()
+
+
+def _set_aside(workspace: Workspace, refused: list[tuple[str, str]]) -> None:
+    if not refused:
+        return
+    reasons, contents = zip(*refused, strict=True)
+    rows = pl.DataFrame({"reason": reasons, "content": contents}).with_columns(
+        file=pl.lit("stream"), row=pl.int_range(pl.len(), dtype=pl.Int64)
     )
+    append_rows(Table(workspace.root / "quarantine" / "interactions", REFUSED), rows)
+
+
+def _interactions(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    names = [c.name for c in INTERACTIONS if c.name not in ("event_key", "order")]
+    frame = pl.DataFrame(
+        {name: pl.Series(name, [row.get(name) for row in rows], strict=False) for name in names}
+    )
+    times = [pl.col(name).cast(pl.Int64).cast(TS) for name in ("ts", "received_at")]
+    numbers = [
+        pl.col(c.name).cast(c.dtype, strict=False)
+        for c in INTERACTIONS
+        if c.dtype.is_numeric() and c.name in names
+    ]
+    keys = pl.Series("event_key", [key_of_event_id(row["event_id"]) for row in rows], dtype=pl.String)
+    typed = frame.with_columns(*times, *numbers, keys, pl.int_range(pl.len(), dtype=pl.Int64).alias("order"))
+    return conform(typed, INTERACTIONS, "accepted events")
+
+
+def _items(slates: list[Exposure]) -> pl.DataFrame:
+    """One row an item."""
+    sizes = [len(slate.video_keys) for slate in slates]
+    whose = np.repeat(np.arange(len(slates)), sizes)
+    items = pl.DataFrame(
+        {
+            "position": np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]),
+            "video_key": np.concatenate([slate.video_keys for slate in slates]),
+            "score": np.concatenate([slate.scores for slate in slates]),
+            "propensity": np.concatenate([slate.propensities for slate in slates]),
+        }
+    ).with_columns(pl.col("propensity").fill_nan(None))
+    said = pl.DataFrame(
+        {name: pl.Series(name, [getattr(s, name) for s in slates], dtype=pl.String) for name in _TEXTS}
+    ).with_columns(
+        _instants("ts", [slate.ts_ms for slate in slates]),
+        _instants("history_at", [slate.history_ms or None for slate in slates]),
+        _instants("activity_at", [slate.activity_ms or None for slate in slates]),
+        pl.Series("latency_ms", [slate.latency_ms for slate in slates], pl.Float32).fill_nan(None),
+        pl.Series("utc_offset_min", [slate.utc_offset_min for slate in slates], pl.Int16),
+    )
+    return pl.concat([items, said[whose.tolist()]], how="horizontal")
+
+
+def _instants(name: str, times: list[int | None]) -> pl.Series:
+    return pl.Series(name, times, pl.Int64).cast(TS)
 
 
 def _by_day(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""Histories, accepted events and exposures as fixed-width bytes, and back.
+"""Users, accepted events and exposures as fixed-width bytes, and back.
 
 Every record begins with a header: version of the packing (u8), kind (u8), hash of the kind's layout (u32)
 and how many rows follow (u16), little-endian. A reader built with another layout refuses, naming both.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,18 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts import (
+    DEVICES,
     EVENT_CODES,
     EVENTS,
     HISTORY_LENGTH,
+    HOUR_BUCKETS,
     INTERACTIONS,
     Floats,
     Histories,
     Int64s,
+    UserCounters,
     check_id,
+    device_code,
 )
 from features.errors import BadInput, VersionMismatch
+from features.event_log import watch_ms
 
-PACKING_VERSION: Final = 1
+PACKING_VERSION: Final = 2
 
 HEADER: Final = struct.Struct("<BBIH")
 PREFIX_BYTES: Final = 6
@@ -36,21 +42,43 @@ PREFIX_BYTES: Final = 6
 
 EVENT_ROW: Final = np.dtype([("video_key", "<i8"), ("ts_ms", "<i8"), ("watch_s", "<f4"), ("event", "u1")])
 ITEM_ROW: Final = np.dtype([("video_key", "<i8"), ("score", "<f4"), ("propensity", "<f8")])
+USER_HEAD: Final = np.dtype(
+    [
+        ("received_ms", "<i8"),
+        ("minute", "<u4"),
+        ("minute_events", "<u4"),
+        ("day", "<u4"),
+        ("day_events", "<u4"),
+        ("first_ms", "<i8"),
+        ("watch_ms", "<i8"),
+        ("events", "<u4", (len(EVENTS),)),
+        ("hours", "<u4", (HOUR_BUCKETS,)),
+        ("devices", "<u4", (len(DEVICES),)),
+    ]
+)
+"""Before a user's history: when the newest event arrived, the rate it is held to, and `UserCounters`."""
 
-HISTORY: Final = 1
+USER: Final = 1
 EVENT: Final = 2
 EXPOSURE: Final = 3
+MOVED: Final = 4
+"""Stands in a user's place once the user is merged into another, whose id follows."""
 
 _EVENT_TEXTS: Final = ("event_id", "user_id", "video_id", "request_id")
-_EXPOSURE_TEXTS: Final = ("request_id", "user_id", "bundle", "arm", "served_by", "policy")
-_RECEIVED: Final = struct.Struct("<q")
-_EXPOSED: Final = struct.Struct("<qf")
+_EXPOSURE_TEXTS: Final = (
+    *("request_id", "user_id", "bundle", "arm", "served_by", "policy"),
+    *("device", "surface", "country"),
+)
+_RECEIVED: Final = struct.Struct("<qB")
+_EXPOSED: Final = struct.Struct("<qfqqh")
+_FACTS: Final = struct.Struct("<hbqI")
 _NULL: Final = 0xFFFF
 
 _LAYOUTS: Final = {
-    HISTORY: (repr(EVENT_ROW.descr), repr(EVENTS)),
+    USER: (repr(USER_HEAD.descr), repr(EVENT_ROW.descr), repr(EVENTS), repr(DEVICES)),
     EVENT: (repr(EVENT_ROW.descr), repr(EVENTS), _RECEIVED.format, *_EVENT_TEXTS),
     EXPOSURE: (repr(ITEM_ROW.descr), _EXPOSED.format, *_EXPOSURE_TEXTS),
+    MOVED: ("id",),
 }
 _HASHES: Final = {
     kind: int.from_bytes(hashlib.blake2b("|".join(layout).encode(), digest_size=4).digest(), "little")
@@ -60,7 +88,7 @@ _HASHES: Final = {
 EXTRA: Final = {
     c.name: c.dtype
     for c in INTERACTIONS
-    if c.name not in (*_EVENT_TEXTS, "event_key", "event", "ts", "order", "received_at", "watch_s")
+    if c.name not in (*_EVENT_TEXTS, "event_key", "event", "ts", "order", "received_at", "watch_s", "excess")
 }
 """Columns of INTERACTIONS that an event may carry besides its own fields."""
 
@@ -83,6 +111,8 @@ class AcceptedEvent:
     """Which slate it answers."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further columns of INTERACTIONS, as EXTRA lists them: position, policy, propensity, device ..."""
+    ts_given: bool = True
+    """False where the sender named no time: then a repeat may bring another."""
 
     def __post_init__(self) -> None:
         check_id(self.event_id, "event_id")
@@ -117,6 +147,31 @@ class Exposure:
     arm: str | None = None
     policy: str | None = None
     latency_ms: float = math.nan
+    history_ms: int = 0
+    """When the newest event that the slate was made from arrived, ms since the epoch; 0 for none."""
+    activity_ms: int = 0
+    """Watermark of the activity that it was made from, ms since the epoch; 0 for none."""
+    utc_offset_min: int = 0
+    device: str | None = None
+    surface: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """What is stored of one user."""
+
+    histories: Histories
+    """The latest events, newest first, (1, h)."""
+    counters: UserCounters
+    """Of one user."""
+    received_ms: int = 0
+    """When the newest event arrived, ms since the epoch; 0 for a user without events."""
+
+    @staticmethod
+    def empty(length: int = HISTORY_LENGTH) -> UserState:
+        """A user of whom nothing is known."""
+        return UserState(Histories.empty(1, length), UserCounters.empty(1))
 
 
 def prefix(kind: int) -> bytes:
@@ -124,39 +179,75 @@ def prefix(kind: int) -> bytes:
     return HEADER.pack(PACKING_VERSION, kind, _HASHES[kind], 0)[:PREFIX_BYTES]
 
 
-def pack_histories(histories: Histories) -> list[bytes]:
-    """Each history as its header and its rows, newest first."""
+def pack_users(histories: Histories, counters: UserCounters, received_ms: Int64s) -> list[bytes]:
+    """Each user as header, counters and history, newest first; the rate begins anew.
+
+    Args:
+        histories: of n users.
+        counters: of the same n.
+        received_ms: when the newest event of each arrived, int64, (n,).
+    """
     n, width = histories.video_keys.shape
     rows = np.empty((n, width), EVENT_ROW)
     rows["video_key"], rows["ts_ms"] = histories.video_keys, histories.ts_ms
     rows["watch_s"], rows["event"] = histories.watch_s, histories.events
-    start, content, stride = prefix(HISTORY), rows.tobytes(), width * EVENT_ROW.itemsize
+    heads = np.zeros(n, USER_HEAD)
+    heads["received_ms"], heads["first_ms"] = received_ms, counters.first_ms
+    for name in ("watch_ms", "events", "hours", "devices"):
+        heads[name] = getattr(counters, name)
+    start, content, stride = prefix(USER), rows.tobytes(), width * EVENT_ROW.itemsize
+    head, size_of = heads.tobytes(), USER_HEAD.itemsize
     return [
         b"".join(
-            (start, size.to_bytes(2, "little"), content[i * stride : i * stride + size * EVENT_ROW.itemsize])
+            (
+                start,
+                size.to_bytes(2, "little"),
+                head[i * size_of : (i + 1) * size_of],
+                content[i * stride : i * stride + size * EVENT_ROW.itemsize],
+            )
         )
         for i, size in enumerate(histories.lengths.tolist())
     ]
 
 
-def unpack_history(packed: bytes | None, length: int = HISTORY_LENGTH) -> Histories:
-    """One history, padded to `length`; None is a user without events.
+def unpack_user(packed: bytes | None, length: int = HISTORY_LENGTH) -> UserState:
+    """One user, the history padded to `length`; None is a user without events.
 
     Raises:
         VersionMismatch: it was packed with another layout.
         BadInput: it is cut short.
     """
     if packed is None:
-        return Histories.empty(1, length)
-    count, at = _open(packed, HISTORY)
-    rows = _rows(packed, EVENT_ROW, count, at)[:length]
+        return UserState.empty(length)
+    count, at = _open(packed, USER)
+    head = _rows(packed, USER_HEAD, 1, at)[0]
+    rows = _rows(packed, EVENT_ROW, count, at + USER_HEAD.itemsize)[:length]
     out = Histories.empty(1, length)
     out.video_keys[0, : len(rows)] = rows["video_key"]
     out.events[0, : len(rows)] = rows["event"]
     out.ts_ms[0, : len(rows)] = rows["ts_ms"]
     out.watch_s[0, : len(rows)] = rows["watch_s"]
     out.lengths[0] = len(rows)
-    return out
+    counters = UserCounters(
+        head["events"][None].astype(np.int64),
+        np.array([head["watch_ms"]], np.int64),
+        head["hours"][None].astype(np.int64),
+        head["devices"][None].astype(np.int64),
+        np.array([head["first_ms"]], np.int64),
+    )
+    return UserState(out, counters, int(head["received_ms"]))
+
+
+def moved_to(packed: bytes | None) -> str | None:
+    """The user that this one was merged into, where the record says so."""
+    if packed is None or not packed.startswith(prefix(MOVED)):
+        return None
+    return packed[HEADER.size :].decode("utf-8", "surrogatepass")
+
+
+def pack_moved(into: str) -> bytes:
+    """The record of a user who was merged into another."""
+    return prefix(MOVED) + b"\0\0" + into.encode("utf-8", "surrogatepass")
 
 
 def event_row(event: AcceptedEvent) -> bytes:
@@ -165,13 +256,36 @@ def event_row(event: AcceptedEvent) -> bytes:
     return np.array([(event.video_key, event.ts_ms, watch, EVENT_CODES[event.event])], EVENT_ROW).tobytes()
 
 
-def pack_event(event: AcceptedEvent, user_id: str, received_ms: int) -> bytes:
-    """The event for the outbox."""
+def event_facts(event: AcceptedEvent) -> bytes:
+    """What else the store counts by: UTC offset, min; device code; watched time, ms; digest of the payload.
+
+    The digest, 28 bits, tells a repeat from another event that was given the same id.
+    """
+    watch = np.float32(math.nan if event.watch_s is None else event.watch_s)
+    watched = int(watch_ms(watch))
+    offset = int(event.extra.get("utc_offset_min") or 0)
+    said = (event.video_key, event.event, event.watch_s, event.ts_ms if event.ts_given else None)
+    digest = zlib.crc32(repr(said).encode()) & 0x0FFFFFFF
+    return _FACTS.pack(offset, device_code(event.extra.get("device")), watched, digest)
+
+
+def event_head(event: AcceptedEvent) -> bytes:
+    """First part of the event's record in the outbox; its row and the time it arrived come next."""
+    return HEADER.pack(PACKING_VERSION, EVENT, _HASHES[EVENT], len(event.extra))
+
+
+def event_tail(event: AcceptedEvent, user_id: str) -> bytes:
+    """Last part of the event's record in the outbox: its texts."""
     texts = [event.event_id, user_id, event.video_id, event.request_id]
     for name, value in event.extra.items():
         texts += [name, None if value is None else str(value)]
-    head = HEADER.pack(PACKING_VERSION, EVENT, _HASHES[EVENT], len(event.extra))
-    return b"".join((head, event_row(event), _RECEIVED.pack(received_ms), *map(_text, texts)))
+    return b"".join(map(_text, texts))
+
+
+def pack_event(event: AcceptedEvent, user_id: str, received_ms: int, *, excess: bool = False) -> bytes:
+    """The event's record in the outbox."""
+    arrived = _RECEIVED.pack(received_ms, excess)
+    return b"".join((event_head(event), event_row(event), arrived, event_tail(event, user_id)))
 
 
 def unpack_event(packed: bytes) -> dict[str, Any]:
@@ -179,12 +293,13 @@ def unpack_event(packed: bytes) -> dict[str, Any]:
     extras, at = _open(packed, EVENT)
     row = _rows(packed, EVENT_ROW, 1, at)[0]
     at += EVENT_ROW.itemsize
-    (received_ms,) = _RECEIVED.unpack_from(packed, at)
+    received_ms, excess = _RECEIVED.unpack_from(packed, at)
     texts = _texts(packed, at + _RECEIVED.size, len(_EVENT_TEXTS) + 2 * extras)
     said: dict[str, Any] = dict(zip(_EVENT_TEXTS, texts, strict=False))
     watch = float(row["watch_s"])
     said |= {"event": EVENTS[int(row["event"])], "ts": int(row["ts_ms"]), "received_at": received_ms}
     said["watch_s"] = None if math.isnan(watch) else watch
+    said["excess"] = bool(excess)
     return said | dict(zip(texts[len(_EVENT_TEXTS) :: 2], texts[len(_EVENT_TEXTS) + 1 :: 2], strict=True))
 
 
@@ -198,7 +313,13 @@ def pack_exposure(exposure: Exposure) -> bytes:
     )
     head = HEADER.pack(PACKING_VERSION, EXPOSURE, _HASHES[EXPOSURE], len(items))
     texts = [getattr(exposure, name) for name in _EXPOSURE_TEXTS]
-    shown = _EXPOSED.pack(exposure.ts_ms, exposure.latency_ms)
+    shown = _EXPOSED.pack(
+        exposure.ts_ms,
+        exposure.latency_ms,
+        exposure.history_ms,
+        exposure.activity_ms,
+        exposure.utc_offset_min,
+    )
     return b"".join((head, items.tobytes(), shown, *map(_text, texts)))
 
 
@@ -207,7 +328,7 @@ def unpack_exposure(packed: bytes) -> Exposure:
     count, at = _open(packed, EXPOSURE)
     items = _rows(packed, ITEM_ROW, count, at)
     at += items.nbytes
-    ts_ms, latency_ms = _EXPOSED.unpack_from(packed, at)
+    ts_ms, latency_ms, history_ms, activity_ms, offset = _EXPOSED.unpack_from(packed, at)
     texts = dict(zip(_EXPOSURE_TEXTS, _texts(packed, at + _EXPOSED.size, len(_EXPOSURE_TEXTS)), strict=True))
     return Exposure(
         request_id=texts["request_id"] or "",
@@ -221,6 +342,12 @@ def unpack_exposure(packed: bytes) -> Exposure:
         arm=texts["arm"],
         policy=texts["policy"],
         latency_ms=latency_ms,
+        history_ms=history_ms,
+        activity_ms=activity_ms,
+        utc_offset_min=offset,
+        device=texts["device"],
+        surface=texts["surface"],
+        country=texts["country"],
     )
 
 

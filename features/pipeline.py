@@ -77,9 +77,11 @@ def build_features(
     )
 
 
-def load_store(features: FeatureSet, store: Store) -> int:
-    """Puts every user's history into Redis; returns how many users."""
-    return store.load_histories(features.log, feature_version=features.feature_version)
+def load_store(features: FeatureSet, store: Store, workspace: Workspace) -> int:
+    """Puts every user's counters and history into Redis; returns how many users."""
+    from features.loading import load_everybody  # Redis is not needed to train
+
+    return load_everybody(store, workspace, features.log, features.catalogue, features.feature_version)
 
 
 def _versions(workspace: Workspace, wanted: str | None) -> tuple[str | None, str | None]:

@@ -1,20 +1,23 @@
 """What the log says of each video: counts, smoothed rates and decayed popularity, as of an instant.
 
-Time is counted in whole days, so that what the nightly job computes holds for the day. An event counts from
-the moment it had both happened and reached us; rates are shrunk towards the rate of all videos (Bayesian
-smoothing with a prior of `PRIOR_COUNT` observations), so a video with two plays claims little.
+All is folded from whole numbers: events of a video by the day they happened, the day they were known and
+their kind. So neither the order of rows nor reading them in pieces changes a bit. Time is counted in whole
+days, so that what the nightly job computes holds for the day. Rates are shrunk towards the rate of all videos
+(Bayesian smoothing with a prior of `PRIOR_COUNT` observations), so a video with two plays claims little.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.contracts import DAY_MS, EVENT_CODES, EVENTS, Floats, Int64s, VideoTable
+from features.contracts import DAY_MS, EVENT_CODES, Floats, Int64s, VideoTable
+from features.event_log import code_expr, is_counted, known_expr, ts_expr
 from features.histories import positive_mask
 
 STATISTIC_NAMES: Final = (
@@ -28,101 +31,151 @@ STATISTIC_NAMES: Final = (
     "complete_rate",
     "like_rate",
     "skip_rate",
+    "creator_positives",
+    "creator_complete_rate",
+    "creator_like_rate",
 )
 """Columns of `video_statistics`: log1p counts, log1p decayed positives (half-lives 7 days and 1 day), the
-logarithm of recent over usual daily positives, and rates in [0, 1]."""
+logarithm of recent over usual daily positives, rates in [0, 1], and the same of all videos by the creator
+(0 and the rates of all videos where the creator is unknown)."""
 
 PRIOR_COUNT: Final = 20.0
 LONG_HALF_LIFE_DAYS: Final = 7.0
 SHORT_HALF_LIFE_DAYS: Final = 1.0
 
+UNTIMED: Final = -(2**31)
+"""Stands for the day of events without a time."""
+
 _F64 = npt.NDArray[np.float64]
+_CELL: Final = ("row", "day", "known_day", "kind", "positive")
 
 
 @dataclass(frozen=True, slots=True)
-class _Events:
-    """Events of known videos, sorted by when they became known; (m,) each."""
+class DailyCounts:
+    """How many events each video had, by day and kind: what statistics are folded from."""
 
-    rows: Int64s
-    codes: npt.NDArray[np.uint8]
-    positive: npt.NDArray[np.bool_]
-    ts_ms: Int64s
-    known_ms: Int64s
+    cells: pl.DataFrame
+    """`row` Int32, `day` Int32, `known_day` Int32, `kind` UInt8, `positive` Boolean: each combination once,
+    in this order; `events` Int64."""
+    phase_ms: int = 0
+    """Where in the UTC day a day begins, ms, [0, DAY_MS)."""
 
 
 def video_statistics(interactions: pl.DataFrame, videos: VideoTable, as_of_ms: int | None) -> Floats:
-    """Statistics of every video, float32, (n_videos, len(STATISTIC_NAMES)).
+    """Statistics of every video, float32, (n_videos, len(STATISTIC_NAMES)), finite.
 
     Args:
-        interactions: columns of INTERACTIONS; rows of other videos are passed over.
+        interactions: columns of INTERACTIONS; rows of other videos and excess are passed over.
         videos: the rows of the result.
         as_of_ms: only events that had happened and been received before it count; events without a time never
             do. None counts all, and gives events without a time the age 0 where none has a time.
     """
-    events = _collect(interactions, videos)
-    instant = int(events.known_ms[-1]) + 1 if as_of_ms is None and len(events.known_ms) else as_of_ms or 0
-    return _summarise(events if as_of_ms is None else _until(events, instant), len(videos), instant)
+    if as_of_ms is not None:
+        return summarise(daily_counts(interactions, videos, as_of_ms % DAY_MS), videos, as_of_ms)
+    counted = interactions.filter(is_counted()).join(_ids(videos), on="video_id", how="semi")
+    latest = counted.select(known_expr().max()).item()
+    instant = 0 if latest is None else int(latest) + 1
+    return summarise(daily_counts(interactions, videos, instant % DAY_MS), videos, None, instant)
 
 
 def statistics_by_day(interactions: pl.DataFrame, videos: VideoTable, days_ms: Int64s) -> dict[int, Floats]:
-    """`video_statistics` as of each of these instants, with one pass over the frame."""
-    events = _collect(interactions, videos)
-    return {
-        int(day): _summarise(_until(events, int(day)), len(videos), int(day)) for day in np.unique(days_ms)
+    """`video_statistics` as of each of these instants, with one pass over the frame for each time of day."""
+    days = np.unique(days_ms)
+    counts = {
+        int(phase): daily_counts(interactions, videos, int(phase)) for phase in np.unique(days % DAY_MS)
     }
+    return {int(day): summarise(counts[int(day % DAY_MS)], videos, int(day)) for day in days}
 
 
-def _collect(interactions: pl.DataFrame, videos: VideoTable) -> _Events:
-    ids = pl.DataFrame(
-        {"video_id": list(videos.ids), "row": np.arange(len(videos))},
-        schema_overrides={"video_id": pl.String},
-    )
+def daily_counts(interactions: pl.DataFrame, videos: VideoTable, phase_ms: int = 0) -> DailyCounts:
+    """The counts of a frame; those of a log are the `merge_counts` of its pieces.
+
+    Args:
+        interactions: `video_id, event, ts, received_at, watch_s, excess` of INTERACTIONS, any order.
+        videos: whose events are counted.
+        phase_ms: where in the UTC day a day begins, ms.
+    """
     found = (
-        interactions.select("video_id", "event", "ts", "received_at", "watch_s")
-        .join(ids, on="video_id", how="inner", maintain_order="left")
-        .with_columns(
-            ts_ms=pl.col("ts").dt.epoch("ms").fill_null(0), got=pl.col("received_at").dt.epoch("ms")
+        interactions.select("video_id", "event", "ts", "received_at", "watch_s", "excess")
+        .filter(is_counted())
+        .join(_ids(videos), on="video_id", how="inner")
+        .select(
+            "row",
+            day=_day(ts_expr(), phase_ms),
+            known_day=_day(known_expr(), phase_ms),
+            kind=code_expr(),
+            w="watch_s",
         )
-        .with_columns(known_ms=pl.max_horizontal("ts_ms", "got"))
-        .sort("known_ms", maintain_order=True)
     )
-    rows = found["row"].to_numpy().astype(np.int64)
-    codes = found["event"].replace_strict(list(EVENTS), list(range(len(EVENTS))), return_dtype=pl.UInt8)
-    watch = found["watch_s"].cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
-    events = codes.to_numpy().astype(np.uint8)
-    return _Events(
-        rows,
-        events,
-        positive_mask(events, watch, videos.duration_s[rows]),
-        found["ts_ms"].to_numpy().astype(np.int64),
-        found["known_ms"].to_numpy().astype(np.int64),
+    watch = found["w"].cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
+    positive = positive_mask(found["kind"].to_numpy(), watch, videos.duration_s[found["row"].to_numpy()])
+    cells = found.with_columns(positive=pl.Series(positive, dtype=pl.Boolean)).group_by(_CELL)
+    return DailyCounts(cells.agg(events=pl.len().cast(pl.Int64)).sort(_CELL), phase_ms)
+
+
+def merge_counts(parts: Sequence[DailyCounts]) -> DailyCounts:
+    """The counts of all parts together, at least one; their days begin alike."""
+    cells = pl.concat([part.cells for part in parts]).group_by(_CELL).agg(pl.col("events").sum())
+    return replace(parts[0], cells=cells.sort(_CELL))
+
+
+def summarise(
+    counts: DailyCounts, videos: VideoTable, as_of_ms: int | None, instant_ms: int | None = None
+) -> Floats:
+    """Statistics of every video from its counts, float32, (n_videos, len(STATISTIC_NAMES)).
+
+    Args:
+        counts: of these videos.
+        videos: the rows of the result.
+        as_of_ms: only what was known before counts; it lies where the counts' days begin. None counts all.
+        instant_ms: with `as_of_ms` None: from where ages are counted.
+    """
+    instant = as_of_ms if as_of_ms is not None else instant_ms or 0
+    today = (instant - counts.phase_ms) // DAY_MS
+    cells = counts.cells
+    if as_of_ms is not None:
+        cells = cells.filter((pl.col("known_day") < today) & (pl.col("day") > UNTIMED))
+    return _summarise(_columns(cells, today), videos)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    rows: Int64s
+    kinds: npt.NDArray[np.uint8]
+    positive: npt.NDArray[np.bool_]
+    ages: _F64
+    """Whole days, >= 0; infinite where there is no time and other events have one."""
+    events: _F64
+
+
+def _columns(cells: pl.DataFrame, today: int) -> _Cells:
+    days = cells["day"].to_numpy().astype(np.int64)
+    untimed = days == UNTIMED
+    ages = np.where(untimed, 0.0 if untimed.all() else np.inf, np.maximum(today - 1 - days, 0))
+    return _Cells(
+        cells["row"].to_numpy().astype(np.int64),
+        cells["kind"].to_numpy(),
+        cells["positive"].to_numpy(),
+        ages,
+        cells["events"].to_numpy().astype(np.float64),
     )
 
 
-def _until(events: _Events, instant: int) -> _Events:
-    end = int(np.searchsorted(events.known_ms, instant, side="left"))
-    keep = np.flatnonzero((events.ts_ms[:end] > 0) & (events.ts_ms[:end] < instant))
-    return _Events(
-        events.rows[keep],
-        events.codes[keep],
-        events.positive[keep],
-        events.ts_ms[keep],
-        events.known_ms[keep],
-    )
+def _summarise(cells: _Cells, videos: VideoTable) -> Floats:
+    n = len(videos)
 
+    def count(mask: npt.NDArray[np.bool_], weights: _F64 | float = 1.0) -> _F64:
+        # One addition after the other in the order of the cells, so always to the same bit.
+        weighted = (cells.events * weights)[mask]
+        return np.bincount(cells.rows[mask], weights=weighted, minlength=n).astype(np.float64)
 
-def _summarise(events: _Events, n: int, instant: int) -> Floats:
-    def count(mask: npt.NDArray[np.bool_]) -> _F64:
-        return np.bincount(events.rows[mask], minlength=n).astype(np.float64)
-
-    kind = {name: events.codes == code for name, code in EVENT_CODES.items()}
+    kind = {name: cells.kinds == code for name, code in EVENT_CODES.items()}
     shown, plays = count(kind["impression"]), count(kind["play"])
-    completes = count(kind["play"] & events.positive)
-    positives = count(events.positive)
+    completes, positives = count(kind["play"] & cells.positive), count(cells.positive)
     likes = count(kind["like"] | kind["share"] | kind["follow"])
     skips = count(kind["skip"] | kind["dislike"])
-    usual = _decayed(events, events.positive, n, instant, LONG_HALF_LIFE_DAYS)
-    recent = _decayed(events, events.positive, n, instant, SHORT_HALF_LIFE_DAYS)
+    usual = count(cells.positive, np.exp2(-cells.ages / LONG_HALF_LIFE_DAYS))
+    recent = count(cells.positive, np.exp2(-cells.ages / SHORT_HALF_LIFE_DAYS))
     columns = (
         np.log1p(shown),
         np.log1p(plays),
@@ -137,22 +190,35 @@ def _summarise(events: _Events, n: int, instant: int) -> Floats:
         _rate(completes, plays),
         _rate(likes, plays),
         _rate(skips, np.maximum(shown, plays + skips)),
+        np.log1p(_of_creator(videos, positives)),
+        _rate(_of_creator(videos, completes), _of_creator(videos, plays), completes.sum(), plays.sum()),
+        _rate(_of_creator(videos, likes), _of_creator(videos, plays), likes.sum(), plays.sum()),
     )
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _decayed(
-    events: _Events, mask: npt.NDArray[np.bool_], n: int, instant: int, half_life_days: float
-) -> _F64:
-    """Sum of 2^(-age/half-life) of each video's events, (n,); where no event has a time, all are new."""
-    ts = events.ts_ms[mask]
-    if not events.ts_ms.any():
-        return np.bincount(events.rows[mask], minlength=n).astype(np.float64)
-    age_days = np.maximum(instant - 1 - ts, 0) // DAY_MS
-    weights = np.where(ts > 0, np.exp2(-age_days / half_life_days), 0.0)
-    return np.bincount(events.rows[mask], weights=weights, minlength=n).astype(np.float64)
+def _of_creator(videos: VideoTable, counts: _F64) -> _F64:
+    """Whole counts of all videos by each video's creator, float64, (n,); 0 where the creator is unknown."""
+    known = videos.creators >= 0
+    code = np.where(known, videos.creators, 0)
+    total = np.bincount(code, weights=np.where(known, counts, 0.0), minlength=1)
+    return np.where(known, total[code], 0.0)
 
 
-def _rate(hits: _F64, trials: _F64) -> _F64:
-    prior = hits.sum() / max(trials.sum(), 1.0)
+def _rate(hits: _F64, trials: _F64, all_hits: float | None = None, all_trials: float | None = None) -> _F64:
+    """Smoothed hits per trial, [0, 1]; the prior is the rate of all, by default of the sums."""
+    prior = (hits.sum() if all_hits is None else all_hits) / max(
+        trials.sum() if all_trials is None else all_trials, 1.0
+    )
     return np.asarray(np.clip((hits + PRIOR_COUNT * prior) / (trials + PRIOR_COUNT), 0.0, 1.0))
+
+
+def _ids(videos: VideoTable) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos), dtype=np.int32)}
+    )
+
+
+def _day(ms: pl.Expr, phase_ms: int) -> pl.Expr:
+    """Number of the day that an instant lies in, Int32; UNTIMED where there is none (0)."""
+    return pl.when(ms > 0).then((ms - phase_ms).floordiv(DAY_MS)).otherwise(UNTIMED).cast(pl.Int32)

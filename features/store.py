@@ -1,12 +1,15 @@
-"""Redis: the live history of each user, the events that were accepted, and the slates that were shown.
+"""Redis: the live state of each user, the events that were accepted, and the slates that were shown.
 
 Users are spread over `USER_SHARDS` hash tags, so that all keys of one user share a slot of a Redis Cluster
 and the outbox of accepted events can be listed without knowing the users:
 
-`rr:{u17}:h:<user>`  history, newest first: header and fixed-width rows; ends 90 days after the last event
+`rr:{u17}:h:<user>`  counters and history in one record; ends 90 days after the last event or load
 `rr:{u17}:d:<user>`  identities of the events of the last 48 h
+`rr:{u17}:m:<user>`  record of a user who is being merged into another; `rr:{u17}:j:<user>:<id>` merge done
+`rr:{u17}:g`         hashes of users who were erased and may not come back
 `rr:{u17}:o`         outbox: stream of accepted events, until drained
 `rr:{x3}:x`          exposures: stream of slates, bounded; `rr:{x3}:lost` counts what the bound cost
+`rr:{act}:<hour>`    activity of videos in a clock hour; `rr:{act}:w` up to where it is counted
 `rr:live`            what was loaded; `rr:bundle` which bundle is served
 
 Redis exceptions end here: callers meet `StoreTimeout`, `StoreUnavailable` or `VersionMismatch`.
@@ -14,34 +17,48 @@ Redis exceptions end here: callers meet `StoreTimeout`, `StoreUnavailable` or `V
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from features.contracts import HISTORY_LENGTH, Histories, Int64s
-from features.errors import StoreTimeout, StoreUnavailable, VersionMismatch
-from features.histories import EventLog, ends_of, gather_histories
+from features import scripts
+from features.connection import connect, mapped
+from features.contracts import (
+    HISTORY_LENGTH,
+    MAX_EVENTS_A_DAY,
+    MAX_EVENTS_A_MINUTE,
+    Int64s,
+    check_id,
+)
+from features.errors import BadInput, Erased, StoreUnavailable
+from features.nodes import Client, Command, all_nodes, checked, node_of, pipelined
 from features.outbox import EXPOSURES as EXPOSURES
 from features.outbox import store_events, store_exposures
 from features.packing import (
     EVENT_ROW,
-    HISTORY,
+    MOVED,
+    USER,
     AcceptedEvent,
+    UserState,
+    event_facts,
+    event_head,
     event_row,
-    pack_event,
-    pack_histories,
+    event_tail,
+    moved_to,
+    pack_moved,
+    pack_users,
     prefix,
-    unpack_history,
+    unpack_event,
+    unpack_exposure,
+    unpack_user,
 )
+from features.streams import Entry, finish, portions
 from features.workspace import Workspace
 
 USER_SHARDS: Final = 256
@@ -50,270 +67,425 @@ EXPOSURE_SHARDS: Final = 16
 EXPOSURES_KEPT: Final = 200_000
 """Slates one shard holds before the oldest are dropped and counted."""
 
+OUTBOX_KEPT: Final = 200_000
+"""Events one shard holds, waiting for the drain, before further ones are refused."""
+
 HISTORY_TTL_S: Final = 90 * 86_400
 DEDUPE_WINDOW_S: Final = 48 * 3600
 BULK_TIMEOUT_S: Final = 30.0
 LOAD_BATCH: Final = 2000
-DRAIN_BATCH: Final = 20_000
+CLAIM_AFTER_S: Final = 60.0
+"""What another drain has taken and not stored for this long is taken over."""
 
-_ACCEPT: Final = """
-local prefix, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local window, size = tonumber(ARGV[4]), tonumber(ARGV[5])
-local packed = redis.call('GET', KEYS[1])
-local rows = ''
-if packed then
-  if string.sub(packed, 1, #prefix) ~= prefix then return redis.error_reply('MISMATCH history') end
-  rows = string.sub(packed, #prefix + 3)
-end
-local now = tonumber(redis.call('TIME')[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - window)
-local accepted, changed = 0, false
-for i = 6, #ARGV, 3 do
-  if redis.call('ZADD', KEYS[2], 'NX', now, ARGV[i]) == 1 then
-    accepted = accepted + 1
-    local row = ARGV[i + 1]
-    if row ~= '' then
-      local ts, at = struct.unpack('<i8', row, 9), 1
-      while at <= #rows and struct.unpack('<i8', rows, at + 8) > ts do at = at + size end
-      rows = string.sub(string.sub(rows, 1, at - 1) .. row .. string.sub(rows, at), 1, limit * size)
-      changed = true
-    end
-    redis.call('XADD', KEYS[3], '*', 'e', ARGV[i + 2])
-  end
-end
-if changed then
-  redis.call('SET', KEYS[1], prefix .. struct.pack('<I2', #rows / size) .. rows, 'EX', ttl)
-end
-redis.call('EXPIRE', KEYS[2], window)
-return accepted
-"""
-"""Takes a user's events: those not met in the window join the history, by time, and the outbox."""
-
-_LOAD: Final = """
-local limit, ttl, size, loaded = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local have = redis.call('GET', KEYS[1])
-if have and string.sub(have, 1, 6) == string.sub(loaded, 1, 6) then
-  local rows = string.sub(loaded, 9)
-  local newest, at = -1, 9
-  if #rows > 0 then newest = struct.unpack('<i8', rows, 9) end
-  while at <= #have and struct.unpack('<i8', have, at + 8) > newest do at = at + size end
-  rows = string.sub(string.sub(have, 9, at - 1) .. rows, 1, limit * size)
-  loaded = string.sub(loaded, 1, 6) .. struct.pack('<I2', #rows / size) .. rows
-end
-redis.call('SET', KEYS[1], loaded, 'EX', ttl)
-"""
-"""Loads a user's history, keeping what was accepted live after the newest event of the log."""
-
-_EXPOSE: Final = """
-redis.call('XADD', KEYS[1], '*', 'x', ARGV[1])
-local lost = redis.call('XTRIM', KEYS[1], 'MAXLEN', ARGV[2])
-if lost > 0 then redis.call('INCRBY', KEYS[2], lost) end
-return lost
-"""
+MOST_MERGES: Final = 16
+"""How often one user may have been merged into another in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a user's events."""
+    """What became of a user's events: accepted + duplicates + conflicts is how many there were."""
 
     accepted: int
     duplicates: int
+    """The same event again: it changes nothing."""
+    conflicts: int = 0
+    """Another event under an id that was used: set aside for the quarantine."""
+    excess: int = 0
+    """Of the accepted, those beyond the rate limit: logged, and counted nowhere."""
+    received_ms: int = 0
+    """When they arrived, ms since the epoch by the clock of Redis."""
 
 
 class Store:
-    """A connection pool to one Redis. Safe to share between threads; every call has a deadline."""
+    """A connection pool to one Redis or Redis Cluster. Safe to share between threads; every call has a deadline."""
 
-    def __init__(self, fast: redis.Redis, bulk: redis.Redis, namespace: str, timeout_s: float) -> None:
+    def __init__(self, fast: Client, bulk: Client, namespace: str, timeout_s: float) -> None:
         self._fast, self._bulk = fast, bulk
         self._namespace, self._budget_ms = namespace, timeout_s * 1000
-        self._accept = fast.register_script(_ACCEPT)
-        self._expose = fast.register_script(_EXPOSE)
-        self._load = bulk.register_script(_LOAD)
 
     @classmethod
     def connect(cls, url: str, namespace: str = "rr", timeout_s: float = 0.25) -> Store:
         """A store at a URL; nothing is sent before the first call.
 
         Args:
-            url: of a Redis of 6.2 or later, or a Valkey.
+            url: of a Redis of 6.2 or later, or a Valkey; see `connection.connect`.
             namespace: first part of every key.
             timeout_s: deadline of each call of the request path; loading and draining have 30 s.
         """
-        return cls(_client(url, timeout_s), _client(url, BULK_TIMEOUT_S), namespace, timeout_s)
+        return cls(connect(url, timeout_s), connect(url, BULK_TIMEOUT_S), namespace, timeout_s)
 
     def close(self) -> None:
         """Closes all connections."""
         self._fast.close()
         self._bulk.close()
 
-    def load_histories(
-        self, log: EventLog, *, feature_version: str, ends: Int64s | None = None, length: int = HISTORY_LENGTH
-    ) -> int:
-        """Puts every user's latest events into Redis; returns how many users.
+    def read_user(self, user_id: str) -> UserState:
+        """The user's counters and history, in one trip; empty for a user without events.
 
-        Events accepted live that are newer than a user's newest in the log stay; with `ends` given, the
-        history is replaced by what the log held then.
+        A user who was merged into another is that other: one more trip.
+        """
+        with mapped("read_user", self._budget_ms):
+            packed: Any = self._fast.get(self._user_key(user_id, "h"))
+            for _ in range(MOST_MERGES):
+                into = moved_to(packed)
+                if into is None:
+                    return unpack_user(packed)
+                packed = self._fast.get(self._user_key(into, "h"))
+        raise StoreUnavailable(f"user {user_id} was merged more than {MOST_MERGES} times in a row")
+
+    def accept_events(
+        self, user_id: str, events: Sequence[AcceptedEvent], *, now_ms: int | None = None
+    ) -> Accepted:
+        """Takes a user's events, all in one atomic step; the next read on any connection sees them.
+
+        An `event_id` met within 48 h changes nothing. Impressions are counted and logged, but join no history.
 
         Args:
-            log: the log.
-            feature_version: noted as what is live.
-            ends: per user, index one past the newest event to load, int64, (u,).
-            length: most events of a user.
-        """
-        users = np.arange(len(log.user_ids), dtype=np.int64)
-        until = ends_of(log, users) if ends is None else ends
-        with _mapped("load_histories", BULK_TIMEOUT_S * 1000):
-            sha = self._bulk.script_load(_LOAD)
-            for start in range(0, len(users), LOAD_BATCH):
-                part = slice(start, start + LOAD_BATCH)
-                packed = pack_histories(gather_histories(log, users[part], until[part], length))
-                with self._bulk.pipeline(transaction=False) as pipe:
-                    for user_id, history in zip(log.user_ids[part], packed, strict=True):
-                        key = self._user_key(user_id, "h")
-                        if ends is None:
-                            pipe.evalsha(sha, 1, key, length, HISTORY_TTL_S, EVENT_ROW.itemsize, history)
-                        else:
-                            pipe.set(key, history, ex=HISTORY_TTL_S)
-                    pipe.execute()
-            said: dict[Any, Any] = {
-                "feature_version": feature_version,
-                "users": len(users),
-                "loaded_at": f"{time.time():.3f}",
-            }
-            self._bulk.hset(self._key("live"), mapping=said)
-        return len(users)
-
-    def read_user(self, user_id: str) -> Histories:
-        """The user's history, (1, HISTORY_LENGTH), in one trip; empty for a user without events."""
-        with _mapped("read_user", self._budget_ms):
-            packed: Any = self._fast.get(self._user_key(user_id, "h"))
-        return unpack_history(packed)
-
-    def accept_events(self, user_id: str, events: list[AcceptedEvent]) -> Accepted:
-        """Takes a user's events, all in one atomic step; the next read sees them.
-
-        An `event_id` met within 48 h changes nothing. Impressions go to the log only, not to the history.
+            user_id: whose.
+            events: in the order they happened.
+            now_ms: when they arrived, in a replay; by default the clock of Redis.
 
         Raises:
-            VersionMismatch: the stored history has another layout.
+            VersionMismatch: the user's record has another layout.
+            Erased: the user was deleted and may not come back.
+            StoreUnavailable: Redis does not answer, or the drain has not run for so long that the outbox is full.
         """
-        if not events:
-            return Accepted(0, 0)
-        received_ms = time.time_ns() // 1_000_000
-        keys = [self._user_key(user_id, "h"), self._user_key(user_id, "d"), self._shard_key(user_id)]
-        args: list[Any] = [
-            prefix(HISTORY),
-            HISTORY_LENGTH,
-            HISTORY_TTL_S,
-            DEDUPE_WINDOW_S,
-            EVENT_ROW.itemsize,
+        return self.accept_many([(user_id, events)], now_ms=now_ms)[0]
+
+    def accept_many(
+        self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], *, now_ms: int | None = None
+    ) -> list[Accepted]:
+        """`accept_events` for several users in one trip a node; one user's failure undoes no other's events."""
+        sent = [(user_id, some) for user_id, some in events if some]
+        with mapped("accept_events", self._budget_ms):
+            replies = self._accept(sent, now_ms)
+            for place, reply in enumerate(replies):
+                for _ in range(MOST_MERGES):
+                    if not (isinstance(reply, list) and len(reply) == 1):
+                        break
+                    into = reply[0].decode("utf-8", "surrogatepass")
+                    reply = self._accept([(into, sent[place][1])], now_ms)[0]
+                if isinstance(reply, redis.ResponseError) and "ERASED" in str(reply):
+                    raise Erased(f"user {sent[place][0]!r} was deleted; events of this id are refused")
+                if isinstance(reply, redis.ResponseError) and "FULL" in str(reply):
+                    raise StoreUnavailable(
+                        f"{OUTBOX_KEPT} events wait in one outbox; see why the drain does not run, then send again"
+                    )
+                replies[place] = reply
+            answers = iter(Accepted(*map(int, reply)) for reply in checked(replies))
+        return [next(answers) if some else Accepted(0, 0) for _, some in events]
+
+    def merge_users(self, source: str, into: str, *, now_ms: int | None = None) -> int:
+        """Moves all that is stored of one user to another. Safe to repeat, also after it was cut off.
+
+        From then on the source's events and reads are those of the other user.
+
+        Returns:
+            When the source's events arrived at the other user, ms since the epoch; 0 where there was nothing
+            left to move.
+
+        Raises:
+            BadInput: both are the same user, or the source was merged into somebody else.
+        """
+        check_id(source, "user_id")
+        into = self._final(check_id(into, "user_id"))
+        if into == source:
+            raise BadInput(f"user {source!r} cannot be merged into itself")
+        with mapped("merge_users", self._budget_ms):
+            aside = self._user_key(source, "m")
+            keys = [self._user_key(source, "h"), aside, self._user_key(source, "d")]
+            try:
+                left: Any = self._fast.eval(scripts.LEAVE, 3, *keys, pack_moved(into))
+            except redis.ResponseError as error:
+                if "ELSEWHERE" not in str(error):
+                    raise
+                raise BadInput(f"user {source!r} was merged into {self._final(source)!r} before") from error
+            if left is None:
+                return 0
+            record, identities = left
+            done = self._user_key(into, "j") + b":" + _hash_of(source)
+            args = [prefix(USER), prefix(MOVED), HISTORY_LENGTH, HISTORY_TTL_S, EVENT_ROW.itemsize]
+            joined = self._fast.eval(
+                scripts.JOIN, 3, self._user_key(into, "h"), done, self._user_key(into, "d"),
+                *args, record, DEDUPE_WINDOW_S, "" if now_ms is None else now_ms, *_flat(identities),
+            )  # fmt: skip
+            self._fast.delete(aside, self._user_key(source, "d"))
+        return int(joined)
+
+    def received(self, user_ids: Sequence[str]) -> list[int]:
+        """When each user's newest event arrived, ms since the epoch; 0 for a user without a record."""
+        keys = [self._user_key(user_id, "h") for user_id in user_ids]
+        with mapped("received", BULK_TIMEOUT_S * 1000):
+            replies = checked(pipelined(self._bulk, keys, [("GETRANGE", key, 0, 15) for key in keys]))
+        return [
+            int.from_bytes(head[8:16], "little") if head.startswith(prefix(USER)) else 0 for head in replies
         ]
-        for event in events:
-            identity = hashlib.blake2b(
-                event.event_id.encode("utf-8", "surrogatepass"), digest_size=16
-            ).digest()
-            row = b"" if event.event == "impression" else event_row(event)
-            args += [identity, row, pack_event(event, user_id, received_ms)]
-        with _mapped("accept_events", self._budget_ms):
-            accepted = int(self._accept(keys=keys, args=args))
-        return Accepted(accepted, len(events) - accepted)
+
+    def load_users(
+        self, user_ids: Sequence[str], records: Sequence[bytes], arrived_ms: Int64s | None = None
+    ) -> list[int]:
+        """Puts users' records (`pack_users`) in place; returns the places of those that were left as they were.
+
+        A user is left who has taken an event that the log behind the record may lack: later than the newest
+        event of the record or, where given, than `arrived_ms`, (n,).
+        """
+        keys = [self._user_key(user_id, "h") for user_id in user_ids]
+        bounds = [""] * len(keys) if arrived_ms is None else arrived_ms.tolist()
+        commands: list[Command] = [
+            (scripts.LOAD, key, record, HISTORY_TTL_S, bound, prefix(MOVED))
+            for key, record, bound in zip(keys, records, bounds, strict=True)
+        ]
+        with mapped("load_users", BULK_TIMEOUT_S * 1000):
+            replies = checked(self._run(self._bulk, commands, keys=1))
+        return [place for place, reply in enumerate(replies) if not reply]
+
+    def mark_loaded(self, said: dict[str, str | int]) -> None:
+        """Notes what was loaded, and when: the store is empty no longer."""
+        with mapped("mark_loaded", BULK_TIMEOUT_S * 1000):
+            self._bulk.hset(self._key("live"), mapping={**said, "loaded_at": f"{time.time():.3f}"})
 
     def log_exposure(self, packed: bytes, shard: int | None = None) -> int:
         """Adds a slate (`packing.pack_exposure`) to the stream; returns how many old ones the bound cost."""
         at = (zlib.crc32(packed) if shard is None else shard) % EXPOSURE_SHARDS
         keys = [self._key(f"{{x{at}}}:x"), self._key(f"{{x{at}}}:lost")]
-        with _mapped("log_exposure", self._budget_ms):
-            return int(self._expose(keys=keys, args=[packed, EXPOSURES_KEPT]))
+        with mapped("log_exposure", self._budget_ms):
+            return int(checked(self._run(self._fast, [(scripts.EXPOSE, *keys, packed, EXPOSURES_KEPT)], keys=2))[0])
 
     def exposures_lost(self) -> int:
         """Slates dropped from full streams, ever."""
-        with _mapped("exposures_lost", self._budget_ms):
-            counts: Any = self._fast.mget([self._key(f"{{x{at}}}:lost") for at in range(EXPOSURE_SHARDS)])
+        keys = [self._key(f"{{x{at}}}:lost") for at in range(EXPOSURE_SHARDS)]
+        with mapped("exposures_lost", self._budget_ms):
+            counts = checked(pipelined(self._fast, keys, [("GET", key) for key in keys]))
         return sum(int(count or 0) for count in counts)
 
-    def drain(self, workspace: Workspace) -> int:
+    def drain(self, workspace: Workspace, claim_after_s: float = CLAIM_AFTER_S) -> int:
         """Moves accepted events and exposures into the workspace's tables; returns how many of both.
 
-        What is committed is deleted only afterwards and told apart by its identity, so that a drain that
-        was cut off, or ran twice, stores each event once.
+        What is committed is struck from its stream only afterwards and told apart by its identity, so that a
+        drain that was cut off, or ran twice, stores each event once.
         """
-        outboxes = [self._key(f"{{u{at}}}:o") for at in range(USER_SHARDS)]
-        shown = [self._key(f"{{x{at}}}:x") for at in range(EXPOSURE_SHARDS)]
         moved = 0
-        for streams, name, keep in ((outboxes, b"e", store_events), (shown, b"x", store_exposures)):
-            for entries in self._entries(streams):
-                moved += keep(workspace, [fields[name] for _, _, fields in entries])
-                self._delete(entries)
+        for streams, keep in ((self._outboxes(), store_events), (self._exposures(), store_exposures)):
+            with mapped("drain", BULK_TIMEOUT_S * 1000):
+                for entries in portions(self._bulk, streams, int(claim_after_s * 1000)):
+                    moved += keep(workspace, [next(iter(e.fields.items())) for e in entries])
+                    finish(self._bulk, entries)
         return moved
 
     def pending(self) -> int:
         """Accepted events and exposures that wait for the drain."""
-        names = [f"{{u{at}}}:o" for at in range(USER_SHARDS)] + [
-            f"{{x{at}}}:x" for at in range(EXPOSURE_SHARDS)
+        streams = [*self._outboxes(), *self._exposures()]
+        with mapped("pending", BULK_TIMEOUT_S * 1000):
+            return sum(checked(pipelined(self._bulk, streams, [("XLEN", stream) for stream in streams])))
+
+    def delete_user(self, user_id: str, *, refuse: bool = True) -> dict[str, int]:
+        """Removes all that Redis holds of a user; returns what was removed, by place.
+
+        Args:
+            user_id: whose.
+            refuse: take no events of this id from now on, until `readmit`.
+        """
+        with mapped("delete_user", BULK_TIMEOUT_S * 1000):
+            if refuse:
+                self._bulk.sadd(self._shard_key(user_id, "g").decode(), _hash_of(user_id))
+            removed = {
+                place: int(self._bulk.unlink(self._user_key(user_id, kind))) for place, kind in _PLACES.items()
+            }
+            removed["merges"] = sum(int(self._bulk.unlink(key)) for key in self._merges(user_id))
+            for place, entries in self._entries_of(user_id).items():
+                finish(self._bulk, entries)
+                removed[place] = len(entries)
+        return removed
+
+    def find_user(self, user_id: str) -> dict[str, int]:
+        """What Redis holds of a user, by place; all 0 once the user is deleted."""
+        with mapped("find_user", BULK_TIMEOUT_S * 1000):
+            found = {
+                place: int(self._bulk.exists(self._user_key(user_id, kind))) for place, kind in _PLACES.items()
+            }
+            found["merges"] = len(self._merges(user_id))
+            return found | {place: len(entries) for place, entries in self._entries_of(user_id).items()}
+
+    def refuse(self, user_ids: Iterable[str]) -> None:
+        """Takes no events of these ids from now on."""
+        self.refuse_hashes((_shard(user_id), _hash_of(user_id)) for user_id in user_ids)
+
+    def refuse_hashes(self, hashes: Iterable[tuple[int, bytes]]) -> None:
+        """The same where only shard and hash are known: the ids themselves are gone."""
+        with mapped("refuse", BULK_TIMEOUT_S * 1000):
+            for shard, hashed in hashes:
+                self._bulk.sadd(self._key(f"{{u{shard}}}:g"), hashed)
+
+    def readmit(self, user_id: str) -> None:
+        """Takes events of an id again that was refused."""
+        with mapped("readmit", BULK_TIMEOUT_S * 1000):
+            self._bulk.srem(self._shard_key(user_id, "g").decode(), _hash_of(user_id))
+
+    def point_merged(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Makes users' events and reads those of the users whom they were merged into."""
+        keys = [self._user_key(source, "h") for source, _ in pairs]
+        commands: list[Command] = [
+            ("SET", key, pack_moved(into)) for key, (_, into) in zip(keys, pairs, strict=True)
         ]
-        with _mapped("pending", BULK_TIMEOUT_S * 1000), self._bulk.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.xlen(self._key(name))
-            return sum(int(count) for count in pipe.execute())
+        with mapped("point_merged", BULK_TIMEOUT_S * 1000):
+            checked(pipelined(self._bulk, keys, commands))
+
+    def activity_watermark(self) -> int:
+        """Up to where the videos' activity is put up, ms since the epoch; 0 where it never was."""
+        with mapped("activity_watermark", self._budget_ms):
+            said: Any = self._fast.get(self._key("{act}:w"))
+        return int(said or 0)
+
+    def activity_hours(self, hours: Sequence[int]) -> set[int]:
+        """Those of the clock hours, ms since the epoch, that are put up."""
+        keys = [self._key(f"{{act}}:{hour}") for hour in hours]
+        with mapped("activity_hours", self._budget_ms):
+            found = checked(pipelined(self._fast, keys, [("EXISTS", key) for key in keys]))
+        return {hour for hour, there in zip(hours, found, strict=True) if there}
+
+    def put_activity(self, watermark_ms: int, hours: dict[int, bytes], ttl_s: int) -> None:
+        """Puts up packed clock hours and their watermark, in one step."""
+        with mapped("put_activity", BULK_TIMEOUT_S * 1000):
+            with node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe:
+                for hour, packed in hours.items():
+                    pipe.set(self._key(f"{{act}}:{hour}"), packed, ex=ttl_s)
+                pipe.set(self._key("{act}:w"), watermark_ms)
+                pipe.execute()
+
+    def get_activity(self, wanted: Callable[[int], list[int]]) -> tuple[int, dict[int, bytes]]:
+        """The watermark, and the packed clock hours that are wanted as of it, read as they stood at one moment."""
+        mark = self.activity_watermark()
+        while True:
+            hours = wanted(mark)
+            with mapped("get_activity", BULK_TIMEOUT_S * 1000):
+                with node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe:
+                    pipe.get(self._key("{act}:w"))
+                    for hour in hours:
+                        pipe.get(self._key(f"{{act}}:{hour}"))
+                    said, *packed = pipe.execute()
+            if int(said or 0) == mark:
+                return mark, {h: p for h, p in zip(hours, packed, strict=True) if p is not None}
+            mark = int(said or 0)
 
     def is_empty(self) -> bool:
         """True where no histories were loaded: a new server, or one that lost its data."""
-        with _mapped("is_empty", self._budget_ms):
+        with mapped("is_empty", self._budget_ms):
             return not self._fast.exists(self._key("live"))
 
     def live(self) -> dict[str, str]:
         """What was loaded: `feature_version`, `users`, `loaded_at`; empty where nothing was."""
-        with _mapped("live", self._budget_ms):
+        with mapped("live", self._budget_ms):
             said: Any = self._fast.hgetall(self._key("live"))
         return {key.decode(): value.decode() for key, value in said.items()}
 
+    def clock_ms(self) -> int:
+        """The time by Redis, ms since the epoch; of a cluster, by the node that is furthest behind."""
+        with mapped("clock_ms", self._budget_ms):
+            times: list[Any] = [node.time() for node in all_nodes(self._fast)]
+        return min(int(seconds) * 1000 + int(micros) // 1000 for seconds, micros in times)
+
     def sample_users(self, n: int) -> list[str]:
-        """Some users that have a history, at most n, in no order that means anything."""
+        """Some users that have a record, at most n, in no order that means anything."""
         users: list[str] = []
         pattern = self._key("{u*}:h:*")
-        with _mapped("sample_users", self._budget_ms):
-            for key in self._fast.scan_iter(match=pattern, count=max(n, 100)):
-                users.append(key.split(b":h:", 1)[1].decode("utf-8", "surrogatepass"))
-                if len(users) >= n:
-                    break
+        with mapped("sample_users", self._budget_ms):
+            for node in all_nodes(self._fast):
+                for key in node.scan_iter(match=pattern, count=max(n, 100)):
+                    users.append(key.split(b":h:", 1)[1].decode("utf-8", "surrogatepass"))
+                    if len(users) >= n:
+                        return users
         return users
 
     def publish(self, bundle: str) -> None:
         """Names the bundle that is served."""
-        with _mapped("publish", self._budget_ms):
+        with mapped("publish", self._budget_ms):
             self._fast.set(self._key("bundle"), bundle)
 
     def published(self) -> str | None:
         """The bundle that is served, or None."""
-        with _mapped("published", self._budget_ms):
+        with mapped("published", self._budget_ms):
             said: Any = self._fast.get(self._key("bundle"))
         return None if said is None else said.decode()
 
     def ping(self) -> None:
         """Returns where Redis answers within the deadline."""
-        with _mapped("ping", self._budget_ms):
+        with mapped("ping", self._budget_ms):
             self._fast.ping()
 
-    def _entries(self, streams: list[str]) -> Iterator[list[tuple[str, bytes, dict[bytes, bytes]]]]:
-        """Waiting entries, (stream, id, fields), in portions; an entry comes again unless it is deleted."""
-        while True:
-            with _mapped("drain", BULK_TIMEOUT_S * 1000), self._bulk.pipeline(transaction=False) as pipe:
-                for stream in streams:
-                    pipe.xrange(stream, count=max(1, DRAIN_BATCH // len(streams)))
-                found = pipe.execute()
-            entries = [(s, i, fields) for s, part in zip(streams, found, strict=True) for i, fields in part]
-            if not entries:
-                return
-            yield entries
+    def _accept(
+        self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], now_ms: int | None
+    ) -> list[Any]:
+        return self._run(self._fast, [self._accepting(*one, now_ms) for one in events], keys=4)
 
-    def _delete(self, entries: list[tuple[str, bytes, dict[bytes, bytes]]]) -> None:
-        by_stream: dict[str, list[bytes]] = {}
-        for stream, entry, _ in entries:
-            by_stream.setdefault(stream, []).append(entry)
-        with _mapped("drain", BULK_TIMEOUT_S * 1000), self._bulk.pipeline(transaction=False) as pipe:
-            for stream, ids in by_stream.items():
-                pipe.xdel(stream, *ids)
-            pipe.execute()
+    def _accepting(self, user_id: str, events: Sequence[AcceptedEvent], now_ms: int | None) -> Command:
+        keys = [self._user_key(user_id, kind) for kind in "hd"]
+        keys += [self._shard_key(user_id, kind) for kind in "og"]
+        args: list[Any] = [prefix(USER), prefix(MOVED), HISTORY_LENGTH, HISTORY_TTL_S, DEDUPE_WINDOW_S,
+                           EVENT_ROW.itemsize, _hash_of(user_id), MAX_EVENTS_A_MINUTE, MAX_EVENTS_A_DAY,
+                           OUTBOX_KEPT, "" if now_ms is None else now_ms]  # fmt: skip
+        for event in events:
+            facts, head, tail = event_facts(event), event_head(event), event_tail(event, user_id)
+            args += [_hash_of(event.event_id), event_row(event), facts, head, tail]
+        return (scripts.ACCEPT, *keys, *args)
+
+    def _run(self, client: Client, commands: list[Command], keys: int) -> list[Any]:
+        """Runs scripts, (script, keys, arguments) each, by their hashes; a node that lacks one is sent it."""
+        slots = [command[1] for command in commands]
+        hashed = [("EVALSHA", _sha(command[0]), keys, *command[1:]) for command in commands]
+        replies = pipelined(client, slots, hashed)
+        lacking = [p for p, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+        if lacking:
+            whole = [("EVAL", commands[place][0], keys, *commands[place][1:]) for place in lacking]
+            again = pipelined(client, [slots[place] for place in lacking], whole)
+            for place, reply in zip(lacking, again, strict=True):
+                replies[place] = reply
+        return replies
+
+    def _final(self, user_id: str) -> str:
+        """The user whom this one has become."""
+        with mapped("merge_users", self._budget_ms):
+            for _ in range(MOST_MERGES):
+                packed: Any = self._fast.get(self._user_key(user_id, "h"))
+                into = moved_to(packed)
+                if into is None:
+                    return user_id
+                user_id = into
+        raise StoreUnavailable(f"user {user_id} was merged more than {MOST_MERGES} times in a row")
+
+    def _merges(self, user_id: str) -> list[bytes]:
+        """Keys that say who was merged into a user."""
+        key = self._user_key(user_id, "j") + b":"
+        exact = key.translate(None)  # a pattern: what is special in it is escaped
+        for special in b"\\*?[]":
+            exact = exact.replace(bytes([special]), b"\\" + bytes([special]))
+        return list(node_of(self._bulk, key).scan_iter(match=exact + b"*", count=10_000))
+
+    def _entries_of(self, user_id: str) -> dict[str, list[Entry]]:
+        """Entries of the streams that name a user."""
+        outbox = self._shard_key(user_id, "o").decode()
+        events = [
+            e for e in self._all_entries(outbox) if unpack_event(next(iter(e.fields.values())))["user_id"] == user_id
+        ]
+        slates = [
+            e
+            for stream in self._exposures()
+            for e in self._all_entries(stream)
+            if unpack_exposure(next(iter(e.fields.values()))).user_id == user_id
+        ]
+        return {"events waiting": events, "slates waiting": slates}
+
+    def _all_entries(self, stream: str) -> Iterable[Entry]:
+        start = "-"
+        while found := node_of(self._bulk, stream).xrange(stream, min=start, count=2000):
+            for place, fields in found:
+                yield Entry(stream, place, fields)
+            start = "(" + found[-1][0].decode()
+
+    def _outboxes(self) -> list[str]:
+        return [self._key(f"{{u{at}}}:o") for at in range(USER_SHARDS)]
+
+    def _exposures(self) -> list[str]:
+        return [self._key(f"{{x{at}}}:x") for at in range(EXPOSURE_SHARDS)]
 
     def _key(self, rest: str) -> str:
         return f"{self._namespace}:{rest}"
@@ -321,33 +493,28 @@ class Store:
     def _user_key(self, user_id: str, kind: str) -> bytes:
         return self._key(f"{{u{_shard(user_id)}}}:{kind}:{user_id}").encode("utf-8", "surrogatepass")
 
-    def _shard_key(self, user_id: str) -> bytes:
-        return self._key(f"{{u{_shard(user_id)}}}:o").encode()
+    def _shard_key(self, user_id: str, kind: str) -> bytes:
+        return self._key(f"{{u{_shard(user_id)}}}:{kind}").encode()
+
+
+_PLACES: Final = {"record": "h", "identities": "d", "record in a merge": "m"}
+
+
+def _flat(pairs: list[Any]) -> list[Any]:
+    """Members and scores in turn, whether they come in turn already or as pairs."""
+    if not pairs or not isinstance(pairs[0], list | tuple):
+        return list(pairs)
+    return [value for pair in pairs for value in pair]
+
+
+@functools.cache
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 def _shard(user_id: str) -> int:
     return zlib.crc32(user_id.encode("utf-8", "surrogatepass")) % USER_SHARDS
 
 
-def _client(url: str, timeout_s: float) -> redis.Redis:
-    # A retry inside the client would outlive the deadline.
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
-    )
-
-
-@contextlib.contextmanager
-def _mapped(operation: str, budget_ms: float) -> Iterator[None]:
-    try:
-        yield
-    except redis.TimeoutError as error:
-        raise StoreTimeout(operation, budget_ms) from error
-    except redis.ResponseError as error:
-        if "MISMATCH" in str(error):
-            raise VersionMismatch(
-                f"{operation}: the stored history has another layout than {prefix(HISTORY).hex()}; "
-                f"load the store again"
-            ) from error
-        raise StoreUnavailable(f"{operation} was refused by Redis: {error}") from error
-    except redis.RedisError as error:
-        raise StoreUnavailable(f"{operation} found no Redis: {error}") from error
+def _hash_of(identity: str) -> bytes:
+    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()

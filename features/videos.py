@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.contracts import MODALITIES, Floats, Int64s, VideoTable, modality_bits
+from features.contracts import MODALITIES, QUALITY_FEATURES, Floats, Int64s, VideoTable, modality_bits
 from features.errors import BadInput
 
 
@@ -22,8 +22,10 @@ def build_video_table(
 
     Returns:
         A table whose `vectors` hold all three modalities; (n, 0) where no video has one, zero rows where a
-        video lacks it. The mask says what the vectors hold; the space's mask where there are no embeddings.
-        Nothing is imputed yet: who trains on a part of the log may fill in from that part alone.
+        video lacks it; quality columns are NaN where the embeddings have none. The mask says what the vectors
+        hold; the space's mask where there are no embeddings.
+        Nothing is imputed yet, and nobody has neighbours: who trains on a part of the log may fill in from
+        that part alone.
 
     Raises:
         BadInput: vectors of one modality differ in length.
@@ -41,6 +43,9 @@ def build_video_table(
         imputed=np.zeros(len(keys), np.uint8),
         sound_fit=_floats(_aligned(keys, space, "sound_fit", pl.Float32())),
         text_fit=_floats(_aligned(keys, space, "text_fit", pl.Float32())),
+        quality=_quality(keys, embeddings),
+        neighbours=np.zeros((len(keys), 0), np.int32),
+        neighbour_weights=np.zeros((len(keys), 0), np.float32),
         duration_s=_floats(rows["duration_s"]),
         published_ms=rows["published_at"].dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64),
         creators=_codes(rows["creator_id"]),
@@ -82,6 +87,15 @@ def _aligned(keys: Int64s, frame: pl.DataFrame | None, column: str, dtype: pl.Da
     return wanted.join(frame.select("video_key", column), on="video_key", how="left", maintain_order="left")[
         column
     ]
+
+
+def _quality(keys: Int64s, embeddings: pl.DataFrame | None) -> Floats:
+    has = () if embeddings is None else embeddings.columns
+    columns = [
+        _floats(_aligned(keys, embeddings if name in has else None, name, pl.Float32()))
+        for name in QUALITY_FEATURES
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _floats(values: pl.Series) -> Floats:

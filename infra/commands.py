@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table as TextTable
 
 from features.contracts import Context
+from features.counters import counters_now
 from features.errors import BadInput
 from features.histories import gather_histories
 from features.importers import import_embeddings, import_events
@@ -108,7 +109,7 @@ def build(args: Namespace, screen: Screen) -> dict[str, Any]:
         screen.stages.stage("load the store"),
         open_store(redis_url_from_environment(), workspace) as store,
     ):
-        users = load_store(features, store)
+        users = load_store(features, store, workspace)
     counts = {
         **dataclasses.asdict(features.counts),
         "users_in_store": users,
@@ -251,7 +252,7 @@ def show_recommendations(workspace: Workspace, users: list[str], k: int, screen:
     ends = log.offsets[codes + 1]
     histories = gather_histories(log, codes, ends)
     now = np.full(len(users), int(log.ts_ms.max(initial=0)), np.int64)
-    found = recommend(bundle, histories, Context.at(now), k)
+    found = recommend(bundle, histories, Context.at(now), k, counters=counters_now(log, codes))
     answer: dict[str, Any] = {}
     for index, user in enumerate(users):
         rows = found.rows[index][found.rows[index] >= 0]

@@ -154,7 +154,7 @@ def _build_features(
 
         def load() -> dict[str, Any]:
             with open_store(settings.redis_url, workspace) as store:
-                users = load_store(features, store)
+                users = load_store(features, store, workspace)
             counts = dataclasses.asdict(features.counts)
             return {**counts, "users_in_store": users, "feature_version": features.feature_version}
 

@@ -2,7 +2,7 @@
 
 `manifest.json` is written last and names the other files with their checksums: `videos.arrow` and
 `vectors.safetensors` (the catalogue), `tower.safetensors`, `item_item.safetensors`, `statistics.npy`,
-`popularity.npy`, `index.faiss`, `content.faiss`, `trees.txt` where trees are used, and `card.md`.
+`activity.npy`, `popularity.npy`, `index.faiss`, `content.faiss`, `trees.txt` where trees are used, and `card.md`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ranker.index import Index, build_index, read_index
 from ranker.item_item import ItemGraph
 from ranker.user_vector import Tower, less, video_vectors
 
-FORMAT = 2
+FORMAT = 3
 """Of the directory; another number refuses to load."""
 
 SOURCES: Final = ("two_tower", "item_item", "content", "popular", "fresh")
@@ -64,6 +64,8 @@ class Bundle:
     titles: tuple[str | None, ...]
     statistics: Floats
     """`video_statistics`, float32, (n, len(STATISTIC_NAMES))."""
+    activity: npt.NDArray[np.int32]
+    """As of the end of what was learnt from, or as of now where it is served, int32, (n, len(ACTIVITY_NAMES))."""
     tower: Tower
     vectors: Floats
     """The video tower's unit vectors, float32, (n, dim)."""
@@ -99,6 +101,7 @@ def assemble_bundle(
     videos: VideoTable,
     titles: tuple[str | None, ...],
     statistics: Floats,
+    activity: npt.NDArray[np.int32],
     tower: Tower,
     item_item: ItemGraph,
     popularity: Floats,
@@ -116,6 +119,7 @@ def assemble_bundle(
         videos=videos,
         titles=titles,
         statistics=statistics,
+        activity=activity,
         tower=tower,
         vectors=vectors,
         item_item=item_item,
@@ -260,6 +264,7 @@ def load_bundle(path: Path, threads: int = 1) -> Bundle:
         videos=videos,
         titles=titles,
         statistics=np.load(path / "statistics.npy", mmap_mode="r"),
+        activity=np.load(path / "activity.npy", mmap_mode="r"),
         tower=tower,
         vectors=video_vectors(tower, videos),
         item_item=ItemGraph(graph["indptr"], graph["indices"], graph["values"], manifest["item_item_method"]),
@@ -293,7 +298,8 @@ def _write_parts(bundle: Bundle, directory: Path) -> None:
         },
         schema_overrides={"title": pl.String, "tags": pl.List(pl.String), "video_id": pl.String},
     ).write_ipc(directory / "videos.arrow", compression="uncompressed")
-    spaces = {"joint": videos.joint, **videos.vectors}
+    spaces = {"joint": videos.joint, **videos.vectors, "quality": videos.quality,
+              "neighbours": videos.neighbours, "neighbour_weights": videos.neighbour_weights}  # fmt: skip
     save_file(
         {name: np.ascontiguousarray(v) for name, v in spaces.items()}, directory / "vectors.safetensors"
     )
@@ -306,6 +312,7 @@ def _write_parts(bundle: Bundle, directory: Path) -> None:
     }
     save_file(parts, directory / "item_item.safetensors")
     np.save(directory / "statistics.npy", bundle.statistics)
+    np.save(directory / "activity.npy", bundle.activity)
     np.save(directory / "popularity.npy", bundle.popularity)
     bundle.index.write(directory / "index.faiss")
     bundle.content_index.write(directory / "content.faiss")
@@ -324,6 +331,9 @@ def _read_videos(path: Path) -> tuple[VideoTable, tuple[str | None, ...]]:
         mask=frame["mask"].to_numpy(),
         agreement=frame["agreement"].to_numpy(),
         imputed=frame["imputed"].to_numpy(),
+        quality=vectors["quality"],
+        neighbours=vectors["neighbours"],
+        neighbour_weights=vectors["neighbour_weights"],
         sound_fit=frame["sound_fit"].to_numpy(),
         text_fit=frame["text_fit"].to_numpy(),
         duration_s=frame["duration_s"].to_numpy(),

@@ -24,7 +24,7 @@ from features.contracts import Floats, Int64s
 from features.errors import BadInput, CommitConflict
 from features.impute import neighbour_means
 from features.impute_across import impute
-from features.neighbours import Neighbours
+from features.neighbours import Neighbours, strongest
 from features.pipeline import FeatureSet
 from features.tables import Snapshot
 from features.workspace import Workspace
@@ -35,6 +35,8 @@ METHOD = "covisit-cosine"
 """How the edges were learnt, for the table's meta."""
 NEIGHBOURS = 50
 """Most edges a video keeps."""
+KNOWN_NEIGHBOURS = 20
+"""Of these, how many the features look at."""
 IMPUTATIONS = ("none", "across", "neighbours")
 """What stands for a missing modality while the towers learn: nothing, for fusion knows what is there; a guess
 from the video's other modalities; a guess from these and its neighbours. The towers know already who watches
@@ -89,6 +91,12 @@ def fill_missing(
     joint, _ = neighbour_means(videos.joint, graph)
     filled = replace(videos, vectors=found.vectors, joint=joint, imputed=found.imputed)
     return replace(features, videos=filled), found.said
+
+
+def with_neighbours(features: FeatureSet, graph: Neighbours) -> FeatureSet:
+    """The feature set whose videos know the strongest of their neighbours; the graph as in `fill_missing`."""
+    rows, weights = strongest(graph, KNOWN_NEIGHBOURS)
+    return replace(features, videos=replace(features.videos, neighbours=rows, neighbour_weights=weights))
 
 
 def check_imputation(how: str) -> None:

@@ -12,9 +12,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from features.activity import activity_at, build_activity_log
 from features.assemble import video_statistics
-from features.contracts import Context, Floats, Histories, Int64s
+from features.contracts import (
+    ACTIVITY_PERIOD_MS,
+    Context,
+    Floats,
+    Histories,
+    Int64s,
+    UserCounters,
+)
+from features.counters import counters_now
 from features.errors import BadInput
 from features.histories import ends_of, gather_histories
 from features.neighbours import Neighbours
@@ -31,6 +41,7 @@ from ranker.item_graph import (
     fill_missing,
     fit_item_graph,
     learnt_until,
+    with_neighbours,
     write_item_graph,
 )
 from ranker.item_item import (
@@ -200,7 +211,8 @@ def measure(bundle: Bundle, train_part: FeatureSet, truth: Truth, k: int = 20) -
     if not len(truth):
         return {}
     histories = histories_of(train_part, truth.user_codes)
-    rows = recommend(bundle, histories, Context.at(truth.at_ms), k).rows
+    counters = counters_now(train_part.log, truth.user_codes)
+    rows = recommend(bundle, histories, Context.at(truth.at_ms), k, counters=counters).rows
     relevant = [bundle.videos.rows_of(keys) for keys in truth.relevant]
     return ranking_metrics(rows, relevant, k)
 
@@ -231,7 +243,7 @@ def _fit(features: FeatureSet, settings: TrainSettings, choice: Choice, tell: Pr
     """All components, learnt from a feature set, with a choice made before."""
     pairs = positive_pairs(features)
     audiences = fit_item_graph(pairs, len(features.log.user_ids), len(features.videos))
-    features, imputed = fill_missing(features, audiences, settings.impute)
+    features, imputed = fill_missing(with_neighbours(features, audiences), audiences, settings.impute)
     run = _towers(features, pairs, settings, tell, stage)
     graph = _graph(features, pairs, choice.method, settings)
     bundle = _assemble(features, run, graph, choice.decay, choice.scorer, settings)
@@ -247,9 +259,8 @@ def _choose(features: FeatureSet, settings: TrainSettings, tell: Progress) -> Ch
         return Choice("covisit", 1.0, first, why, {"users": 0, "metrics": {}})
     train_part, truth = inner
     pairs = positive_pairs(train_part)
-    if settings.impute != "none":  # nothing else asks this part's graph
-        audiences = fit_item_graph(pairs, len(train_part.log.user_ids), len(train_part.videos))
-        train_part, _ = fill_missing(train_part, audiences, settings.impute)
+    audiences = fit_item_graph(pairs, len(train_part.log.user_ids), len(train_part.videos))
+    train_part, _ = fill_missing(with_neighbours(train_part, audiences), audiences, settings.impute)
     histories, context = histories_of(train_part, truth.user_codes), Context.at(truth.at_ms)
     tell("choose item graph", 0, 1)
     method, decay, graph, recalls = _choose_graph(train_part, pairs, truth, histories, settings)
@@ -261,7 +272,8 @@ def _choose(features: FeatureSet, settings: TrainSettings, tell: Progress) -> Ch
     run = _towers(train_part, pairs, settings, tell, "train two-tower (without the latest slice)")
     bundle = _assemble(train_part, run, graph, decay, first, settings)
     tell("judge scorers", 0, 1)
-    weights, verdict = _judge(bundle, truth, histories, context, settings)
+    counters = counters_now(train_part.log, truth.user_codes)
+    weights, verdict = _judge(bundle, truth, histories, context, counters, settings)
     chosen = replace(bundle, scorer=Scorer(weights, verdict.booster))
     said = {
         "users": len(truth),
@@ -314,7 +326,12 @@ def _choose_graph(
 
 
 def _judge(
-    bundle: Bundle, truth: Truth, histories: Histories, context: Context, settings: TrainSettings
+    bundle: Bundle,
+    truth: Truth,
+    histories: Histories,
+    context: Context,
+    counters: UserCounters,
+    settings: TrainSettings,
 ) -> tuple[Floats, Verdict]:
     found = retrieve(bundle, histories, context, settings.candidates)
     labels = (
@@ -330,11 +347,15 @@ def _judge(
     weights = fit_blend(z, labels, found.present)
     some = slice(0, settings.trees.max_users)
     blend = z[some] @ weights
-    part = Histories(
-        *(getattr(histories, name)[some] for name in ("video_keys", "events", "ts_ms", "watch_s", "lengths"))
+    columns = tree_features(
+        bundle,
+        found.rows[some],
+        z[some],
+        blend,
+        histories.part(some),
+        context.part(some),
+        counters.part(some),
     )
-    when = Context.at(context.now_ms[some])
-    columns = tree_features(bundle, found.rows[some], z[some], blend, part, when)
     judged = judge_trees(
         Examples(columns, labels[some], blend, found.present[some]),
         replace(settings.trees, seed=settings.seed, threads=settings.threads),
@@ -380,6 +401,7 @@ def _assemble(
         videos=features.videos,
         titles=tuple(titles.get(int(key)) for key in features.videos.keys),
         statistics=video_statistics(features.interactions, features.videos, None),
+        activity=_last_activity(features),
         tower=run.tower,
         item_item=graph,
         popularity=popularity(features),
@@ -389,6 +411,19 @@ def _assemble(
         scorer=scorer,
         threads=settings.threads,
     )
+
+
+def _last_activity(features: FeatureSet) -> npt.NDArray[np.int32]:
+    """Activity of all videos once the last event of a feature set has become known."""
+    videos = features.videos
+    known = features.log.arrivals.known_ms
+    period = ACTIVITY_PERIOD_MS
+    mark = (int(known.max(initial=0)) // period + 1) * period if features.log.has_times else 0
+    table = pl.DataFrame(
+        {"video_id": list(videos.ids), "row": np.arange(len(videos))}, {"video_id": pl.String}
+    )
+    activity = build_activity_log(features.interactions, table)
+    return activity_at(activity, np.arange(len(videos)), np.array(mark, np.int64))
 
 
 def _window(features: FeatureSet) -> list[int]:

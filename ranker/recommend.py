@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.contracts import Context, Floats, Histories, Int64s, seen_mask
+from features.contracts import Context, Floats, Histories, Int64s, UserCounters, seen_mask
+from features.counters import counters_now
 from features.errors import BadInput
 from features.histories import EventLog, ends_of, gather_histories
 from ranker.bundle import COMPONENTS, SOURCES, Bundle
@@ -64,6 +65,7 @@ def recommend(
     context: Context,
     k: int,
     *,
+    counters: UserCounters | None = None,
     include_seen: bool = False,
     without: frozenset[str] = frozenset(),
 ) -> Recommendations:
@@ -76,6 +78,7 @@ def recommend(
         histories: u histories.
         context: u requests.
         k: how many, >= 1; at most the whole catalogue comes back.
+        counters: of the same u users; None where they are not known.
         include_seen: also what the user has seen.
         without: components taken away (see `COMPONENTS`).
 
@@ -87,7 +90,15 @@ def recommend(
     k = min(k, len(bundle.videos))
     step = max(1, DENSE_FLOATS // max(len(bundle.videos), 8 * bundle.candidates))
     parts = [
-        _recommend(bundle, histories.part(at), context.part(at), k, include_seen, without)
+        _recommend(
+            bundle,
+            histories.part(at),
+            context.part(at),
+            None if counters is None else counters.part(at),
+            k,
+            include_seen,
+            without,
+        )
         for at in _slices(len(histories), step)
     ]
     if not parts:
@@ -158,7 +169,15 @@ def recommend_from_log(
     histories = gather_histories(log, codes, ends_of(log, codes))
     older = [] if include_seen else _seen_before_histories(bundle, log, codes, histories)
     spare = max((len(rows) for rows in older), default=0)
-    best = recommend(bundle, histories, context, k + spare, include_seen=include_seen, without=without)
+    best = recommend(
+        bundle,
+        histories,
+        context,
+        k + spare,
+        counters=counters_now(log, codes),
+        include_seen=include_seen,
+        without=without,
+    )
     return _less(best, older, len(bundle.videos), k) if spare else best
 
 
@@ -224,6 +243,7 @@ def _recommend(
     bundle: Bundle,
     histories: Histories,
     context: Context,
+    counters: UserCounters | None,
     k: int,
     include_seen: bool,
     without: frozenset[str],
@@ -231,7 +251,7 @@ def _recommend(
     found = retrieve(
         bundle, histories, context, bundle.candidates, exclude_seen=not include_seen, without=without
     )
-    scores = score(bundle, found, histories, context, without=without)
+    scores = score(bundle, found, histories, context, counters=counters, without=without)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     rows = np.take_along_axis(found.rows, order, axis=1)
     best = np.take_along_axis(scores, order, axis=1)

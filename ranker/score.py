@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assemble import FEATURE_NAMES, assemble
-from features.contracts import Context, Floats, Histories
+from features.contracts import Context, Floats, Histories, UserCounters
 from features.errors import BadInput
 from ranker.blend import z_scores
 from ranker.bundle import SOURCES, Bundle, ablated, modalities_in
@@ -22,6 +22,7 @@ def score(
     histories: Histories,
     context: Context,
     *,
+    counters: UserCounters | None = None,
     without: frozenset[str] = frozenset(),
 ) -> Floats:
     """One score for each candidate, float32, (u, c): larger is better, no probability; -inf in the padding.
@@ -31,6 +32,7 @@ def score(
         candidates: of `retrieve`.
         histories: the same u histories.
         context: the same u requests.
+        counters: of the same u users; None where they are not known.
         without: components taken away: a source, a modality, or the trees (see `COMPONENTS`).
 
     Raises:
@@ -47,7 +49,7 @@ def score(
     total = z @ source_weights(bundle, without)  # (u, c)
     if bundle.scorer.trees is not None and "trees" not in without:
         total = total + predict_trees(
-            bundle, tree_features(lesser, candidates.rows, z, total, histories, context)
+            bundle, tree_features(lesser, candidates.rows, z, total, histories, context, counters)
         )
     return np.where(candidates.present, total, -np.inf).astype(np.float32)
 
@@ -78,9 +80,11 @@ def tree_features(
     blend: Floats,
     histories: Histories,
     context: Context,
+    counters: UserCounters | None,
 ) -> Floats:
     """What the trees look at, float32, (u, c, len(TREE_FEATURES))."""
-    features = assemble(bundle.videos, bundle.statistics, histories, context, rows)
+    activity = bundle.activity[np.maximum(rows, 0)]
+    features = assemble(bundle.videos, bundle.statistics, activity, histories, counters, context, rows)
     return np.concatenate([features, z, blend[:, :, None]], axis=2).astype(np.float32)
 
 

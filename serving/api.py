@@ -40,6 +40,11 @@ class Feedback(BaseModel):
     request_id: str
     accepted: int
     duplicates: int
+    """The same event again: it changed nothing."""
+    conflicts: int
+    """Another event under an `event_id` that was used: set aside."""
+    excess: int
+    """Of the accepted, those beyond the rate limit: logged, and counted nowhere."""
 
 
 class Hit(Video):
@@ -215,7 +220,7 @@ def _hits(request: Request, desk: Desk, found: Found, began: float) -> JSONRespo
 
 def _history(live: Live, user_id: str, limit: int) -> list[dict[str, Any]]:
     desk = live.desk
-    past = live.kitchen.breaker.call(lambda: live.store.read_user(user_id))
+    past = live.kitchen.breaker.call(lambda: live.store.read_user(user_id)).histories
     length = min(int(past.lengths[0]), limit)
     rows = desk.videos.rows_of(past.video_keys[0, :length])
     return [

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.activity_board import ActivitySnapshot
 from features.contracts import Int64s, VideoTable
 from features.errors import NotFound, RecError
 from features.workspace import Workspace
@@ -69,6 +70,8 @@ class Desk:
     row_by_id: dict[str, int]
     catalogue_commit: int
     """Commit of the catalogue that the shelf was read from."""
+    activity_ms: int = 0
+    """Watermark of the videos' activity, ms since the epoch; 0 where it is the bundle's own."""
 
     @property
     def name(self) -> str:
@@ -85,6 +88,15 @@ class Desk:
     def row_of_key(self, video_key: int) -> int:
         """Row of a video, -1 where the bundle does not know it."""
         return int(self.videos.rows_of(np.array([video_key], np.int64))[0])
+
+
+def with_activity(desk: Desk, activity: ActivitySnapshot) -> Desk:
+    """The desk with the videos' activity as it is put up; the same desk where it has that already."""
+    if not activity.watermark_ms or activity.watermark_ms == desk.activity_ms:
+        return desk
+    counts = activity.matrix(desk.videos.keys)
+    bundle = dataclasses.replace(desk.bundle, activity=counts)
+    return dataclasses.replace(desk, bundle=bundle, activity_ms=activity.watermark_ms)
 
 
 def open_desk(workspace: Workspace, bundle_name: str) -> Desk:

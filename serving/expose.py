@@ -47,4 +47,10 @@ def exposure_of(answer: Answer, desk: Desk) -> Exposure:
         arm=answer.ask.arm,
         policy=POLICY,
         latency_ms=answer.latency_ms,
+        history_ms=answer.history_ms,
+        activity_ms=desk.activity_ms,
+        utc_offset_min=int(answer.ask.context.utc_offset_min[0]),
+        device=next(iter(answer.ask.context.device), None),
+        surface=answer.ask.surface,
+        country=answer.ask.country,
     )

@@ -14,25 +14,40 @@ from serving.requests import EventsRequest
 
 
 def accept_events(body: EventsRequest, desk: Desk, kitchen: Kitchen, now_ms: int) -> dict[str, int]:
-    """How many events were accepted, and how many had been accepted before.
+    """What became of the events: accepted, duplicates, conflicts; `excess` of the accepted count nowhere.
 
     Raises:
         NotFound: a video is unknown; nothing was accepted.
         FieldError: an event lies in the future; nothing was accepted.
+        Erased: the user was deleted.
         StoreUnavailable: Redis does not answer; the sender repeats, and what has arrived counts once.
     """
     parsed = parse_events(body, desk, now_ms)
-    events = [_accepted(body.user_id, p) for p in parsed]
-    done = kitchen.breaker.call(lambda: kitchen.store.accept_events(body.user_id, events))
-    _count(kitchen.metrics, done.accepted, done.duplicates)
-    return {"accepted": done.accepted, "duplicates": done.duplicates}
+    events = [_accepted(body, p) for p in parsed]
+    # A recorded world has a clock of its own; elsewhere events arrive by the clock of Redis.
+    now = now_ms if kitchen.settings.clock_shift_ms else None
+    done = kitchen.breaker.call(lambda: kitchen.store.accept_events(body.user_id, events, now_ms=now))
+    counts = {
+        "accepted": done.accepted,
+        "duplicates": done.duplicates,
+        "conflicts": done.conflicts,
+        "excess": done.excess,
+    }
+    _count(kitchen.metrics, counts)
+    return counts
 
 
-def _accepted(user_id: str, parsed: ParsedEvent) -> AcceptedEvent:
-    event = parsed.event
-    extra: dict[str, Any] = {"position": event.position, "surface": event.surface}
+def _accepted(body: EventsRequest, parsed: ParsedEvent) -> AcceptedEvent:
+    event, given = parsed.event, body.context
+    extra: dict[str, Any] = {
+        "position": event.position,
+        "surface": event.surface or given.surface,
+        "device": given.device,
+        "country": given.country,
+        "utc_offset_min": given.utc_offset_min or None,
+    }
     return AcceptedEvent(
-        event_id=event.event_id or _identity(user_id, parsed),
+        event_id=event.event_id or _identity(body.user_id, parsed),
         video_key=parsed.video_key,
         video_id=event.video_id,
         event=event.event,
@@ -40,6 +55,7 @@ def _accepted(user_id: str, parsed: ParsedEvent) -> AcceptedEvent:
         watch_s=event.watch_s,
         request_id=event.request_id,
         extra={name: value for name, value in extra.items() if value is not None},
+        ts_given=event.ts is not None,
     )
 
 
@@ -49,6 +65,6 @@ def _identity(user_id: str, parsed: ParsedEvent) -> str:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _count(metrics: Metrics, accepted: int, duplicates: int) -> None:
-    metrics.count(EVENTS, "accepted", by=accepted)
-    metrics.count(EVENTS, "duplicate", by=duplicates)
+def _count(metrics: Metrics, counts: dict[str, int]) -> None:
+    for outcome, number in counts.items():
+        metrics.count(EVENTS, outcome, by=number)

@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from features.errors import BadInput, NotFound, RecError
+from features.activity_board import ActivitySnapshot, read_activity
+from features.errors import BadInput, NotFound, RecError, StoreUnavailable, VersionMismatch
 from features.store import Store
 from features.workspace import Workspace, open_workspace
 from serving.degrade import Breaker
-from serving.desk import Desk, open_desk, restock
+from serving.desk import Desk, open_desk, restock, with_activity
 from serving.executor import BoundedExecutor
 from serving.metrics import SWAPS, Metrics
 from serving.pipeline import Kitchen
@@ -35,6 +36,7 @@ class Live:
         self.slates = BoundedExecutor("slate", settings.threads, settings.waiting)
         self.pages = BoundedExecutor("page", settings.threads, settings.waiting)
         self._refused = ""
+        self._activity = ActivitySnapshot()
         self._users: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def wanted_bundle(self) -> str:
@@ -46,6 +48,15 @@ class Live:
         return time.time_ns() // 1_000_000 + self.settings.clock_shift_ms
 
     def refresh(self) -> None:
+        """Takes a newly published bundle, a changed catalogue and the newest activity of the videos."""
+        self._refresh_bundle()
+        try:
+            self._activity = read_activity(self.store, self._activity)
+        except (StoreUnavailable, VersionMismatch) as error:
+            log.warning("activity kept watermark=%d error=%s", self._activity.watermark_ms, error)
+        self.desk = with_activity(self.desk, self._activity)
+
+    def _refresh_bundle(self) -> None:
         """Takes a newly published bundle or a changed catalogue; a bundle that does not load is refused."""
         wanted = self.wanted_bundle()
         if wanted == self.desk.name:

@@ -77,6 +77,7 @@ def parse_request(
             np.array([now_ms], np.int64),
             np.array([body.context.utc_offset_min], np.int16),
             (body.context.device,) if body.context.device else (),
+            (body.context.surface,) if body.context.surface else (),
         ),
         k=body.k,
         candidates=settings.candidates + len(excluded),

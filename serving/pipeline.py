@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from features.contracts import Histories
+from features.contracts import Histories, UserCounters
 from features.store import Store
 from serving.degrade import Breaker, first_that_works
 from serving.desk import Desk
@@ -54,6 +54,8 @@ class Answer:
     bundle: str
     served_by: str
     latency_ms: float
+    history_ms: int
+    """When the newest event arrived that the slate knew of the visitor, ms since the epoch; 0 for none."""
 
 
 def recommend_slate(
@@ -77,7 +79,7 @@ def recommend_slate(
         ),
         request_id,
     )
-    answer = _answer(served.value, served.served_by, served.reasons, desk, ask, watch)
+    answer = _answer(served.value, served.served_by, served.reasons, desk, ask, visitor, watch)
     _measure(kitchen.metrics, answer, watch)
     return answer
 
@@ -115,7 +117,8 @@ def popular_slate(desk: Desk, ask: Ask, visitor: Visitor, watch: Stopwatch) -> M
             rows = rows[unseen(rows, desk.videos, visitor.histories)]
         keep, removed = apply_rules(rows, desk.shelf, ask)
         picked = _in_order(rows[keep][: ask.k], "popular")
-        items = present_items(desk, picked, Visitor(Histories.empty(1)), ask)
+        nobody = Visitor(Histories.empty(1), UserCounters.empty(1))
+        items = present_items(desk, picked, nobody, ask)
     return Made(picked, items, len(rows), removed)
 
 
@@ -134,7 +137,13 @@ def _in_order(rows: np.ndarray[Any, np.dtype[np.int32]], source: str) -> Picked:
 
 
 def _answer(
-    made: Made, served_by: str, degraded: tuple[str, ...], desk: Desk, ask: Ask, watch: Stopwatch
+    made: Made,
+    served_by: str,
+    degraded: tuple[str, ...],
+    desk: Desk,
+    ask: Ask,
+    visitor: Visitor,
+    watch: Stopwatch,
 ) -> Answer:
     notes = list(ask.notes)
     if len(made.items) < ask.k:
@@ -156,7 +165,7 @@ def _answer(
         "removed": made.removed,
         "timings_ms": {**{k: round(v, 3) for k, v in watch.stages_ms.items()}, "total": round(latency_ms, 3)},
     }
-    return Answer(body, ask, made.picked, desk.name, served_by, latency_ms)
+    return Answer(body, ask, made.picked, desk.name, served_by, latency_ms, visitor.received_ms)
 
 
 def _measure(metrics: Metrics, answer: Answer, watch: Stopwatch) -> None:

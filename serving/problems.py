@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from features.errors import BadInput, NotFound, RecError, StoreUnavailable
+from features.errors import BadInput, Erased, NotFound, RecError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +116,8 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
                 request_id,
                 errors,
             )
+        case Erased():
+            return problem(410, "erased", "The user was deleted", detail, request_id)
         case NotFound():
             return problem(404, "not-found", "Not found", detail, request_id)
         case BadInput():

@@ -99,6 +99,7 @@ class EventsRequest(Strict):
 
     user_id: Id
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+    context: Annotated[RequestContext, Field(description="where the events come from")] = RequestContext()
 
 
 class SearchRequest(Strict):

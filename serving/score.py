@@ -33,7 +33,7 @@ def score_candidates(eligible: Eligible, desk: Desk, visitor: Visitor, ask: Ask)
     rows = candidates.rows[0]
     if not len(rows):
         return Scored(rows, np.zeros(0, np.float32), ())
-    scores = score(desk.bundle, candidates, visitor.histories, ask.context)[0]
+    scores = score(desk.bundle, candidates, visitor.histories, ask.context, counters=visitor.counters)[0]
     order = np.lexsort((rows, -scores))
     found = candidates.found[0][order]
     return Scored(rows[order], scores[order], tuple(_names(row) for row in found.tolist()))

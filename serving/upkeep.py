@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from features.activity_board import publish_activity
 from features.errors import RecError
 from features.pipeline import build_features, load_store
 from features.store import Store
@@ -39,6 +40,20 @@ def keeping_store(settings: ServeSettings, redis_url: str) -> Iterator[None]:
         store.close()
 
 
+def drain_and_count(workspace: Workspace, store: Store, clock_shift_ms: int = 0) -> int:
+    """Moves what waits into the workspace, then puts up the videos' activity; returns how many were moved.
+
+    Args:
+        workspace: where events and slates go.
+        store: where they come from.
+        clock_shift_ms: added to the clock of Redis: a recorded world has a time of its own.
+    """
+    clock_ms = store.clock_ms() + clock_shift_ms  # first: what arrives during the drain may miss it
+    moved = store.drain(workspace)
+    publish_activity(workspace, store, clock_ms)
+    return moved
+
+
 def fill_if_empty(workspace: Workspace, store: Store) -> int:
     """Users whose histories were loaded: all of the workspace's log into an empty store, none into another.
 
@@ -48,8 +63,8 @@ def fill_if_empty(workspace: Workspace, store: Store) -> int:
     if not store.is_empty():
         return 0
     began = time.perf_counter()
-    store.drain(workspace)
-    users = load_store(build_features(workspace, max_unknown_share=1.0), store)
+    store.drain(workspace, claim_after_s=0)
+    users = load_store(build_features(workspace, max_unknown_share=1.0), store, workspace)
     log.info("store filled users=%d seconds=%.1f", users, time.perf_counter() - began)
     return users
 
@@ -60,7 +75,7 @@ def _keep(settings: ServeSettings, workspace: Workspace, store: Store, stop: thr
         _attempt("fill", lambda: fill_if_empty(workspace, store))
         if time.monotonic() - drained_at >= settings.drain_s:
             drained_at = time.monotonic()
-            _attempt("drain", lambda: store.drain(workspace))
+            _attempt("drain", lambda: drain_and_count(workspace, store, settings.clock_shift_ms))
 
 
 def _attempt(what: str, act: object) -> None:

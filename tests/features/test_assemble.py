@@ -7,10 +7,20 @@ import polars as pl
 import pytest
 
 from features.assemble import FEATURE_NAMES, STATISTIC_NAMES, assemble, statistics_by_day, video_statistics
-from features.contracts import DAY_MS, EVENT_CODES, Context, Histories, VideoTable
+from features.contracts import (
+    ACTIVITY_NAMES,
+    DAY_MS,
+    DEVICES,
+    EVENT_CODES,
+    SURFACES,
+    Context,
+    Histories,
+    VideoTable,
+)
+from features.counters import counters_at
 from features.definitions import DEFINITIONS, feature_version
 from features.errors import BadInput
-from features.histories import build_event_log, ends_before, gather_histories
+from features.histories import build_event_log, histories_at
 
 T0 = 1_767_225_600_000
 
@@ -40,32 +50,49 @@ def test_one_request_equals_its_row_of_a_batch_bit_by_bit(
     users = rng.integers(-1, len(log.user_ids), n)
     now = T0 + rng.integers(0, 20 * DAY_MS, n)
     rows = rng.integers(-1, len(videos), (n, c)).astype(np.int32)
-    batch = assemble(
-        videos, statistics, gather_histories(log, users, ends_before(log, users, now)), Context.at(now), rows
+    context = Context(
+        now,
+        rng.integers(-720, 720, n).astype(np.int16),
+        tuple(rng.choice([*DEVICES, None], n)),
+        tuple(rng.choice([*SURFACES, None], n)),
     )
+    activity = rng.integers(0, 50, (n, c, len(ACTIVITY_NAMES))).astype(np.int32)
+    counters = counters_at(log, users, now)
+    batch = assemble(videos, statistics, activity, histories_at(log, users, now), counters, context, rows)
     assert np.isfinite(batch).all()
     for i in range(0, n, 23):
-        user, at = users[i : i + 1], now[i : i + 1]
+        one, user, at = slice(i, i + 1), users[i : i + 1], now[i : i + 1]
         for length in (60, 100):  # the padding must not matter either; no history here is longer than 60
-            history = gather_histories(log, user, ends_before(log, user, at), length)
+            history = histories_at(log, user, at, length)
             assert history.lengths[0] < 60 or length == 100
             k = int(rng.integers(1, c + 1))
-            single = assemble(videos, statistics, history, Context.at(at), rows[i : i + 1, :k])
-            assert single.tobytes() == batch[i : i + 1, :k].tobytes()
+            theirs = counters_at(log, user, at)
+            single = assemble(
+                videos, statistics, activity[one, :k], history, theirs, context.part(one), rows[one, :k]
+            )
+            assert single.tobytes() == batch[one, :k].tobytes()
 
 
 def test_no_candidate_gets_all_defaults(videos: VideoTable, random_log: pl.DataFrame) -> None:
     statistics = video_statistics(random_log, videos, None)
     matrix = assemble(
-        videos, statistics, one_event(0, "like"), Context.at(np.array([T0])), np.array([[-1]], np.int32)
+        videos,
+        statistics,
+        None,
+        one_event(0, "like"),
+        None,
+        Context.at(np.array([T0])),
+        np.array([[-1]], np.int32),
     )
-    assert matrix[0, 0].tolist() == [d.default for d in DEFINITIONS]
+    assert matrix[0, 0].tolist() == [np.float32(d.default) for d in DEFINITIONS]
 
 
 def test_pair_features_say_what_they_are_named_for(videos: VideoTable, random_log: pl.DataFrame) -> None:
     statistics = video_statistics(random_log, videos, None)
     rows = np.array([[1, 8]], np.int32)
-    matrix = assemble(videos, statistics, one_event(3, "like", T0), Context.at(np.array([T0 + DAY_MS])), rows)
+    matrix = assemble(
+        videos, statistics, None, one_event(3, "like", T0), None, Context.at(np.array([T0 + DAY_MS])), rows
+    )
     expected = (videos.joint[[1, 8]] @ videos.joint[1]).tolist()
     assert value(matrix, "pair_joint_cosine") == pytest.approx(expected, abs=1e-6)
     assert value(matrix, "pair_nearest") == pytest.approx(expected, abs=1e-6)
@@ -80,7 +107,9 @@ def test_pair_features_say_what_they_are_named_for(videos: VideoTable, random_lo
 def test_hours_are_the_users_own(videos: VideoTable, random_log: pl.DataFrame) -> None:
     context = Context(np.array([T0]), np.array([-90], np.int16))
     rows = np.zeros((1, 1), np.int32)
-    matrix = assemble(videos, video_statistics(random_log, videos, None), Histories.empty(1), context, rows)
+    matrix = assemble(
+        videos, video_statistics(random_log, videos, None), None, Histories.empty(1), None, context, rows
+    )
     assert value(matrix, "request_hour") == [22]
     assert value(matrix, "request_weekday") == [2]
 
@@ -90,7 +119,13 @@ def test_without_times_time_features_take_their_defaults(
 ) -> None:
     statistics = video_statistics(random_log, videos, None)
     matrix = assemble(
-        videos, statistics, one_event(3, "play"), Context.at(np.array([0])), np.zeros((1, 1), np.int32)
+        videos,
+        statistics,
+        None,
+        one_event(3, "play"),
+        None,
+        Context.at(np.array([0])),
+        np.zeros((1, 1), np.int32),
     )
     for name in ("user_idle_days", "video_age_days", "request_hour", "request_weekday"):
         assert value(matrix, name) == [-1]
@@ -143,7 +178,9 @@ def test_arguments_that_disagree_are_refused(videos: VideoTable) -> None:
         assemble(
             videos,
             statistics,
+            None,
             Histories.empty(1),
+            None,
             Context.at(np.zeros(1, np.int64)),
             np.zeros((2, 1), np.int32),
         )
@@ -151,7 +188,9 @@ def test_arguments_that_disagree_are_refused(videos: VideoTable) -> None:
         assemble(
             videos,
             statistics[:3],
+            None,
             Histories.empty(1),
+            None,
             Context.at(np.zeros(1, np.int64)),
             np.zeros((1, 1), np.int32),
         )

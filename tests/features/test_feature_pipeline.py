@@ -75,5 +75,5 @@ def test_real_pairs_and_embeddings_become_features_and_load(
     features = build_features(workspace)
     assert (len(features.videos), features.counts.used, features.counts.unknown_video) == (6710, 59_541, 0)
     store = Store.connect(redis_url, namespace="tiktok", timeout_s=5)
-    assert load_store(features, store) == len(features.log.user_ids)
+    assert load_store(features, store, workspace) == len(features.log.user_ids)
     store.close()

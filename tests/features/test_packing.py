@@ -5,24 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.contracts import EVENTS, Histories
+from features.contracts import DEVICES, EVENTS, HOUR_BUCKETS, Histories, UserCounters
 from features.errors import BadInput, VersionMismatch
 from features.packing import (
     AcceptedEvent,
     Exposure,
     pack_event,
     pack_exposure,
-    pack_histories,
+    moved_to,
+    pack_moved,
+    pack_users,
     unpack_event,
     unpack_exposure,
-    unpack_history,
+    unpack_user,
 )
 
 texts = st.text(min_size=1, max_size=20)
 
 
 @given(st.integers(0, 5), st.integers(0, 12), st.integers(0, 2**32))
-def test_histories_come_back_as_they_were(n: int, width: int, seed: int) -> None:
+def test_users_come_back_as_they_were(n: int, width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, width + 1, n).astype(np.int32)
     inside = np.arange(width) < lengths[:, None]
@@ -33,12 +35,30 @@ def test_histories_come_back_as_they_were(n: int, width: int, seed: int) -> None
         np.where(inside, rng.uniform(0, 9, (n, width)), np.nan).astype(np.float32),
         lengths,
     )
-    packed = pack_histories(histories)
+    counters = UserCounters(
+        rng.integers(0, 2**32, (n, len(EVENTS))),
+        rng.integers(0, 2**50, n),
+        rng.integers(0, 2**32, (n, HOUR_BUCKETS)),
+        rng.integers(0, 2**32, (n, len(DEVICES))),
+        rng.integers(0, 2**42, n),
+    )
+    received = rng.integers(0, 2**42, n)
+    packed = pack_users(histories, counters, received)
     assert len(packed) == n
     for i, one in enumerate(packed):
-        back = unpack_history(one, width)
+        back = unpack_user(one, width)
+        assert back.received_ms == received[i]
         for name in ("video_keys", "events", "ts_ms", "watch_s", "lengths"):
-            np.testing.assert_array_equal(getattr(back, name)[0], getattr(histories, name)[i])
+            np.testing.assert_array_equal(getattr(back.histories, name)[0], getattr(histories, name)[i])
+        for name in ("events", "watch_ms", "hours", "devices", "first_ms"):
+            np.testing.assert_array_equal(getattr(back.counters, name)[0], getattr(counters, name)[i])
+
+
+@given(texts)
+def test_a_moved_record_says_where_the_user_is(user: str) -> None:
+    assert moved_to(pack_moved(user)) == user
+    assert moved_to(pack_users(Histories.empty(1), UserCounters.empty(1), np.zeros(1, np.int64))[0]) is None
+    assert moved_to(None) is None
 
 
 @given(texts, texts, texts, st.none() | texts, st.none() | st.floats(0, 1e6, width=32))
@@ -58,6 +78,7 @@ def test_events_come_back_as_they_were(
         "watch_s": watch,
         "position": "3",
         "device": None,
+        "excess": False,
     }
 
 
@@ -87,18 +108,24 @@ def test_a_slate_comes_back_as_it_was() -> None:
 
 
 def test_another_layout_is_refused_naming_both() -> None:
-    packed = bytearray(pack_histories(Histories.empty(1))[0])
+    packed = bytearray(nobody())
     packed[3] ^= 1
-    with pytest.raises(VersionMismatch, match=r"was packed as version 1.*this program reads version 1"):
-        unpack_history(bytes(packed))
+    with pytest.raises(VersionMismatch, match=r"was packed as version 2.*this program reads version 2"):
+        unpack_user(bytes(packed))
 
 
 def test_a_record_cut_short_is_refused() -> None:
-    packed = pack_histories(Histories.empty(1))[0]
+    packed = nobody()
     with pytest.raises(BadInput, match="fewer than its header"):
-        unpack_history(packed[:5])
+        unpack_user(packed[:5])
     with pytest.raises(BadInput, match="too few for its 1 row"):
-        unpack_history(packed[:6] + b"\x01\x00")
+        unpack_user(packed[:6] + b"\x01\x00" + packed[8:])
+    with pytest.raises(BadInput, match="too few for its 1 row"):
+        unpack_user(packed[:20])
+
+
+def nobody() -> bytes:
+    return pack_users(Histories.empty(1), UserCounters.empty(1), np.zeros(1, np.int64))[0]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,24 @@ import polars as pl
 import pytest
 import redis
 
-from features.contracts import EVENT_CODES, HISTORY_LENGTH, Histories
-from features.errors import StoreTimeout, StoreUnavailable, VersionMismatch
+from features.contracts import (
+    EVENT_CODES,
+    HISTORY_LENGTH,
+    MAX_EVENTS_A_MINUTE,
+    Histories,
+    UserCounters,
+    device_code,
+)
+from features.counters import counters_now
+from features.errors import BadInput, Erased, StoreTimeout, StoreUnavailable, VersionMismatch
 from features.histories import build_event_log, ends_of, gather_histories
-from features.importers import append_events
+from features.importers import REFUSED, append_events
+from features.loading import load_everybody
 from features.outbox import exposures, store_events
 from features.packing import AcceptedEvent, Exposure, pack_event, pack_exposure
 from features.store import Store
+from features.streams import GROUP
+from features.tables import Table
 from features.workspace import Workspace
 
 NOW = 1_767_312_000_000
@@ -40,19 +51,29 @@ def same(one: Histories, two: Histories) -> bool:
     return all(getattr(one, n).tobytes() == getattr(two, n).tobytes() for n in names)
 
 
+def alike(one: UserCounters, two: UserCounters) -> bool:
+    names = ("events", "watch_ms", "hours", "devices", "first_ms")
+    return all(getattr(one, n).tobytes() == getattr(two, n).tobytes() for n in names)
+
+
+def history(store: Store, user: str) -> Histories:
+    return store.read_user(user).histories
+
+
 def test_a_loaded_user_reads_back_as_the_log_has_them(
-    store: Store, random_log: pl.DataFrame, catalogue: pl.DataFrame
+    store: Store, workspace: Workspace, random_log: pl.DataFrame, catalogue: pl.DataFrame
 ) -> None:
     log, _ = build_event_log(random_log, catalogue)
     assert store.is_empty()
-    assert store.load_histories(log, feature_version="f1") == len(log.user_ids)
+    assert load_everybody(store, workspace, log, catalogue, "f1") == len(log.user_ids)
     assert not store.is_empty()
     assert store.live()["feature_version"] == "f1"
     for code in (0, 7, len(log.user_ids) - 1):
         users = np.array([code])
-        expected = gather_histories(log, users, ends_of(log, users))
-        assert same(store.read_user(log.user_ids[code]), expected)
-    assert store.read_user("nobody").lengths.tolist() == [0]
+        state = store.read_user(log.user_ids[code])
+        assert same(state.histories, gather_histories(log, users, ends_of(log, users)))
+        assert alike(state.counters, counters_now(log, users))
+    assert history(store, "nobody").lengths.tolist() == [0]
     assert set(store.sample_users(5)) <= set(log.user_ids)
 
 
@@ -60,10 +81,10 @@ def test_an_accepted_event_is_read_at_once_on_another_connection(store: Store, r
     accepted = store.accept_events("u", [event("a", 3, NOW), event("b", 6, NOW + 5, "like")])
     assert (accepted.accepted, accepted.duplicates) == (2, 0)
     other = Store.connect(redis_url, namespace=store._namespace)
-    history = other.read_user("u")
+    found = history(other, "u")
     other.close()
-    assert history.video_keys[0, :3].tolist() == [6, 3, -1]
-    assert history.events[0, :2].tolist() == [EVENT_CODES["like"], EVENT_CODES["play"]]
+    assert found.video_keys[0, :3].tolist() == [6, 3, -1]
+    assert found.events[0, :2].tolist() == [EVENT_CODES["like"], EVENT_CODES["play"]]
 
 
 def test_duplicates_change_nothing_and_late_events_take_their_place(store: Store) -> None:
@@ -72,16 +93,18 @@ def test_duplicates_change_nothing_and_late_events_take_their_place(store: Store
         "u", [event("a", 3, NOW), event("late", 9, NOW + 5), event("late", 9, NOW + 5)]
     )
     assert (again.accepted, again.duplicates) == (1, 2)
-    assert store.read_user("u").video_keys[0, :4].tolist() == [6, 9, 3, -1]
+    assert history(store, "u").video_keys[0, :4].tolist() == [6, 9, 3, -1]
 
 
 def test_a_history_is_bounded_and_impressions_stay_out_of_it(store: Store) -> None:
-    store.accept_events("u", [event(f"e{i}", i, NOW + i) for i in range(HISTORY_LENGTH + 20)])
+    store.accept_events("u", [event(f"e{i}", i, NOW + i) for i in range(HISTORY_LENGTH)])
+    store.accept_events("u", [event("old", 7, NOW - 1), event("older", 8, NOW - 2)])
     store.accept_events("u", [event("seen", 1, NOW + 999, "impression")])
-    history = store.read_user("u")
-    assert history.lengths.tolist() == [HISTORY_LENGTH]
-    assert history.video_keys[0, 0] == HISTORY_LENGTH + 19
-    assert store.pending() == HISTORY_LENGTH + 21
+    found = store.read_user("u")
+    assert found.histories.lengths.tolist() == [HISTORY_LENGTH]
+    assert found.histories.video_keys[0, 0] == HISTORY_LENGTH - 1
+    assert found.counters.events[0, [0, 1]].tolist() == [1, HISTORY_LENGTH + 2]
+    assert store.pending() == HISTORY_LENGTH + 3
 
 
 def test_live_events_drained_and_rebuilt_give_the_history_that_was_live(
@@ -95,18 +118,164 @@ def test_live_events_drained_and_rebuilt_give_the_history_that_was_live(
     assert store.drain(workspace) == 60
     log, _ = build_event_log(workspace.interactions.read(), catalogue)
     users = np.array([log.user_code("u")])
-    assert same(live, gather_histories(log, users, ends_of(log, users)))
+    assert same(live.histories, gather_histories(log, users, ends_of(log, users)))
+    assert alike(live.counters, counters_now(log, users))
+    assert live.received_ms == log.arrivals.known_ms.max()
     store.accept_events("u", [event("new", 3, NOW + 1000)])
-    store.load_histories(log, feature_version="f")
-    assert store.read_user("u").ts_ms[0, 0] == NOW + 1000
-    assert store.read_user("u").lengths.tolist() == [61]
+    load_everybody(store, workspace, log, catalogue, "f")  # finds the user busy, and drains
+    assert store.pending() == 0
+    again = store.read_user("u")
+    assert again.histories.ts_ms[0, 0] == NOW + 1000
+    assert again.histories.lengths.tolist() == [61]
+    assert again.counters.events.sum() == 61
+
+
+def test_an_emptied_store_is_filled_again_with_what_came_in_meanwhile(
+    store: Store, workspace: Workspace, catalogue: pl.DataFrame, redis_url: str
+) -> None:
+    store.accept_events("u", [event(f"e{i}", 3 * i, NOW + i, device="tv") for i in range(20)])
+    store.drain(workspace)
+    client = redis.Redis.from_url(redis_url)
+    client.delete(*client.keys(f"{store._namespace}:*"))
+    store.accept_events("u", [event("after", 60, NOW + 100), event("e3", 9, NOW + 3, device="tv")])
+    client.close()
+    log, _ = build_event_log(workspace.interactions.read(), catalogue)
+    load_everybody(store, workspace, log, catalogue, "f")
+    state = store.read_user("u")
+    assert state.histories.lengths.tolist() == [21]
+    assert state.counters.events[0, EVENT_CODES["play"]] == 21
+    assert state.counters.devices[0, device_code("tv")] == 20
+
+
+def test_another_event_under_a_used_id_is_set_aside_and_a_repeat_without_its_time_is_not(
+    store: Store, workspace: Workspace
+) -> None:
+    plain = AcceptedEvent("a", 3, "v1", "play", NOW, ts_given=False)
+    later = AcceptedEvent("a", 3, "v1", "play", NOW + 70_000, ts_given=False)
+    assert store.accept_events("u", [plain]).accepted == 1
+    assert store.accept_events("u", [later]).duplicates == 1
+    done = store.accept_events("u", [event("a", 6, NOW), event("b", 6, NOW)])
+    assert (done.accepted, done.duplicates, done.conflicts) == (1, 0, 1)
+    store.drain(workspace)
+    refused = Table(workspace.root / "quarantine" / "interactions", REFUSED).read()
+    assert refused["reason"].to_list() == ["event_id given with another payload"]
+    assert "'video_id': 'v2'" in refused["content"][0]
+    assert len(workspace.interactions.read()) == 2
+
+
+def test_events_beyond_the_rate_are_logged_and_counted_nowhere(
+    store: Store, workspace: Workspace, catalogue: pl.DataFrame
+) -> None:
+    many = [event(f"e{i}", 3, NOW + i) for i in range(MAX_EVENTS_A_MINUTE + 5)]
+    done = store.accept_events("u", many, now_ms=NOW + 10_000)
+    assert (done.accepted, done.excess) == (MAX_EVENTS_A_MINUTE + 5, 5)
+    assert store.read_user("u").counters.events.sum() == MAX_EVENTS_A_MINUTE
+    assert store.accept_events("u", [event("next", 3, NOW)], now_ms=NOW + 70_000).excess == 0
+    store.drain(workspace)
+    rows = workspace.interactions.read()
+    assert rows["excess"].sum() == 5
+    log, counts = build_event_log(rows, catalogue)
+    assert (len(log.events), counts.excess) == (MAX_EVENTS_A_MINUTE + 1, 5)
+    assert same(history(store, "u"), gather_histories(log, np.array([0]), ends_of(log, np.array([0]))))
+
+
+def test_a_merged_user_is_the_other_from_then_on_and_a_second_merge_changes_nothing(
+    store: Store, workspace: Workspace
+) -> None:
+    store.accept_events("anon", [event("a", 3, NOW, "like"), event("b", 6, NOW + 20)])
+    store.accept_events("known", [event("c", 9, NOW + 10), event("d", 12, NOW + 20)])
+    assert store.merge_users("anon", "known") > 0
+    assert store.merge_users("anon", "known") == 0
+    for name in ("anon", "known"):
+        state = store.read_user(name)
+        assert state.histories.video_keys[0, :5].tolist() == [6, 12, 9, 3, -1]
+        assert state.counters.events.sum() == 4
+    assert store.accept_events("anon", [event("a", 3, NOW, "like"), event("e", 15, NOW + 30)]).duplicates == 1
+    assert history(store, "known").video_keys[0, 0] == 15
+    store.drain(workspace)
+    rows = workspace.interactions.read().sort("order")
+    assert dict(zip(rows["event_id"], rows["user_id"], strict=True))["e"] == "known"
+    with pytest.raises(BadInput, match="into itself"):
+        store.merge_users("known", "anon")
+    with pytest.raises(BadInput, match="was merged into 'known' before"):
+        store.merge_users("anon", "third")
+
+
+def test_a_merge_cut_off_between_its_steps_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.accept_events("anon", [event("a", 3, NOW)])
+    with monkeypatch.context() as broken:
+        broken.setattr("features.scripts.JOIN", "return redis.error_reply('OOM cut off')")
+        with pytest.raises(StoreUnavailable):
+            store.merge_users("anon", "known")
+    store.accept_events("anon", [event("b", 6, NOW + 1)])  # goes to the known user already
+    assert store.merge_users("anon", "known") > 0
+    assert history(store, "known").video_keys[0, :3].tolist() == [6, 3, -1]
+
+
+def test_a_deleted_user_is_gone_refused_and_can_be_let_in_again(store: Store) -> None:
+    store.accept_events("u", [event("a", 3, NOW)])
+    store.accept_events("w", [event("b", 3, NOW)])
+    keys, scores = np.array([3]), np.array([0.5], np.float32)
+    for user in ("u", "w"):
+        store.log_exposure(
+            pack_exposure(Exposure(f"r{user}", user, NOW, "b", "full", keys, scores, np.array([1.0])))
+        )
+    found = store.find_user("u")
+    assert found == {
+        "record": 1,
+        "identities": 1,
+        "record in a merge": 0,
+        "merges": 0,
+        "events waiting": 1,
+        "slates waiting": 1,
+    }
+    assert store.delete_user("u") == found
+    assert not any(store.find_user("u").values())
+    assert store.find_user("w")["events waiting"] == 1
+    with pytest.raises(Erased, match="'u' was deleted"):
+        store.accept_events("u", [event("c", 3, NOW)])
+    store.readmit("u")
+    assert store.accept_events("u", [event("c", 3, NOW)]).accepted == 1
+
+
+def test_many_users_are_accepted_in_one_trip(store: Store) -> None:
+    done = store.accept_many([(f"u{i}", [event(f"e{i}", 3, NOW)]) for i in range(50)] + [("none", [])])
+    assert [one.accepted for one in done] == [1] * 50 + [0]
+    assert history(store, "u49").lengths.tolist() == [1]
+
+
+def test_a_full_outbox_refuses_and_says_why(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.store.OUTBOX_KEPT", 2)
+    store.accept_events("u", [event("a", 3, NOW), event("b", 3, NOW)])
+    with pytest.raises(StoreUnavailable, match="2 events wait in one outbox"):
+        store.accept_events("u", [event("c", 3, NOW)])
+    assert history(store, "u").lengths.tolist() == [2]
+
+
+def test_an_event_of_the_future_counts_from_its_arrival(store: Store) -> None:
+    done = store.accept_events("u", [event("a", 3, NOW + 5000)], now_ms=NOW)
+    assert history(store, "u").ts_ms[0, 0] == done.received_ms == NOW
+
+
+def test_what_a_dead_drain_took_is_stored_by_the_next(
+    store: Store, workspace: Workspace, redis_url: str
+) -> None:
+    store.accept_events("u", [event("a", 3, NOW)])
+    client = redis.Redis.from_url(redis_url)
+    outbox = store._shard_key("u", "o").decode()
+    client.xgroup_create(outbox, GROUP, "0")
+    assert client.xreadgroup(GROUP, "dead", {outbox: ">"})
+    client.close()
+    assert store.drain(workspace) == 0  # it may be alive
+    assert store.drain(workspace, claim_after_s=0) == 1
+    assert store.pending() == 0
 
 
 def test_a_drain_cut_off_after_its_commit_stores_each_event_once(store: Store, workspace: Workspace) -> None:
     sent = [event("a", 3, NOW, position=2, propensity=0.5, device="tv"), event("b", 6, NOW, "impression")]
     store.accept_events("u", sent)
     store_events(
-        workspace, [pack_event(one, "u", NOW) for one in sent]
+        workspace, [(b"e", pack_event(one, "u", NOW)) for one in sent]
     )  # what a drain commits before it deletes
     assert store.drain(workspace) == 0
     assert store.pending() == 0
@@ -164,16 +333,16 @@ def test_slates_are_drained_once_and_loss_is_counted(
 
 
 def test_a_history_of_another_layout_is_refused_and_reloading_repairs_it(
-    store: Store, redis_url: str, random_log: pl.DataFrame, catalogue: pl.DataFrame
+    store: Store, workspace: Workspace, redis_url: str, random_log: pl.DataFrame, catalogue: pl.DataFrame
 ) -> None:
     client = redis.Redis.from_url(redis_url)
-    client.set(store._user_key("u1", "h"), b"\x09" * 8 + b"x" * 21)
+    client.set(store._user_key("u1", "h"), b"\x09" * 8 + b"x" * 141)
     with pytest.raises(VersionMismatch, match="load the store again"):
         store.read_user("u1")
     with pytest.raises(VersionMismatch, match="load the store again"):
         store.accept_events("u1", [event("a", 3, NOW)])
-    store.load_histories(build_event_log(random_log, catalogue)[0], feature_version="f")
-    assert store.read_user("u1").lengths[0] > 0
+    load_everybody(store, workspace, build_event_log(random_log, catalogue)[0], catalogue, "f")
+    assert history(store, "u1").lengths[0] > 0
     assert client.ttl(store._user_key("u1", "h")) > 80 * 86_400
     client.close()
 

@@ -112,7 +112,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def loaded(world: World, redis_url: str) -> str:
     """The URL of a Redis that holds the world's histories."""
     store = Store.connect(redis_url, timeout_s=5)
-    load_store(world.features, store)
+    load_store(world.features, store, world.workspace)
     store.close()
     return redis_url
 
