@@ -52,7 +52,6 @@ from features.packing import (
     event_tail,
     moved_to,
     pack_moved,
-    pack_users,
     prefix,
     unpack_event,
     unpack_exposure,

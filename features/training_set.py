@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,12 +18,14 @@ import polars as pl
 
 from features.activity import activity_at, build_activity_log, watermark
 from features.assemble import FEATURE_NAMES
-from features.contracts import ACTIVITY_NAMES, DAY_MS, Context, Int64s, VideoTable
+from features.contracts import ACTIVITY_NAMES, DAY_MS, Context, Floats, VideoTable
 from features.errors import BadInput
-from features.event_log import is_counted, ts_expr
+from features.event_log import build_event_log, is_counted, ts_expr
 from features.labels import LABELS, label
 from features.point_in_time import Moments, features_of, nightly_statistics
-from features.statistics import UNTIMED, DailyCounts, daily_counts, merge_counts
+from features.statistics import DailyCounts, daily_counts, merge_counts
+
+Int32s = npt.NDArray[np.int32]
 
 READ: Final = (
     "event_key",
@@ -67,7 +68,7 @@ def training_set(
     sharding: Sharding | None = None,
     scratch: Path | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """Frames of examples: KEPT, LABELS (Boolean) and FEATURE_NAMES (Float32), those of one user together.
+    """Frames of examples: KEPT, LABELS (Boolean) and FEATURE_NAMES (Float32), of one day each.
 
     An example is an impression (a play, where the log has no impression) of a named user, with the features
     that a live request would have seen at its `ts`, and what followed within 24 hours. Excess is in none.
@@ -86,11 +87,13 @@ def training_set(
     log = interactions.select(READ).filter(is_counted())
     rows, shown, latest = _survey(log)
     if rows and latest == 0:
-        raise BadInput("the log has no times, so no features are as of then; import one with `ts`, or train without")
+        raise BadInput(
+            "the log has no times, so no features are as of then; import one with `ts`, or train without"
+        )
     shards = max(1, -(-rows // shape.rows_a_shard))
     with tempfile.TemporaryDirectory(prefix="training-", dir=scratch) as folder:
         aside = _Aside(Path(folder), shards, "impression" if shown else "play")
-        daily = _lay_aside(log, catalogue, videos, aside, shape)
+        daily = _lay_aside(log, videos, aside, shape)
         _activity_of_shards(aside, videos)
         statistics = _Nightly(aside.root, daily, videos)
         for shard in range(shards):
@@ -115,7 +118,7 @@ class _Aside:
 
     def read(self, what: str, shard: int) -> pl.DataFrame | None:
         files = sorted((self.root / what / str(shard)).glob("*.arrow"))
-        return pl.concat([pl.read_ipc(file, memory_map=False) for file in files]) if files else None
+        return pl.concat([pl.read_ipc(file) for file in files]) if files else None
 
 
 class _Nightly:
@@ -124,7 +127,7 @@ class _Nightly:
     def __init__(self, root: Path, daily: DailyCounts, videos: VideoTable) -> None:
         self._root, self._daily, self._videos = root, daily, videos
 
-    def of(self, day_ms: int) -> npt.NDArray[np.float32]:
+    def of(self, day_ms: int) -> Floats:
         path = self._root / f"statistics-{day_ms}.npy"
         if not path.exists():
             np.save(path, nightly_statistics(self._daily, self._videos, True, day_ms))
@@ -139,9 +142,7 @@ def _survey(log: pl.LazyFrame) -> tuple[int, bool, int]:
     return int(found["rows"][0]), bool(found["shown"][0]), int(found["latest"][0] or 0)
 
 
-def _lay_aside(
-    log: pl.LazyFrame, catalogue: pl.DataFrame, videos: VideoTable, aside: _Aside, shape: Sharding
-) -> DailyCounts:
+def _lay_aside(log: pl.LazyFrame, videos: VideoTable, aside: _Aside, shape: Sharding) -> DailyCounts:
     """Writes every row of known videos to its user's and to its video's shard; the daily counts of all."""
     known = pl.DataFrame({"video_id": pl.Series(videos.ids, dtype=pl.String)}).with_columns(
         row=pl.int_range(len(videos), dtype=pl.Int32)
@@ -156,7 +157,9 @@ def _lay_aside(
             by_user=(pl.col("user_id").hash(seed=0) % aside.shards).cast(pl.UInt32),
             by_video=(pl.col("row") % aside.shards).cast(pl.UInt32),
         )
-        aside.write("users", rows.drop("by_video").filter(pl.col("user_id").is_not_null()), "by_user", str(number))
+        aside.write(
+            "users", rows.drop("by_video").filter(pl.col("user_id").is_not_null()), "by_user", str(number)
+        )
         narrow = rows.select("by_video", "by_user", "index", "row", "event", "ts", "received_at", "excess")
         aside.write("videos", narrow, "by_video", str(number))
     return daily
@@ -187,4 +190,43 @@ def _examples(
     latest_ms: int,
     shape: Sharding,
 ) -> Iterator[pl.DataFrame]:
-    raise NotImplementedError
+    """The examples of a shard's users, day by day."""
+    rows, activity = aside.read("users", shard), aside.read("activity", shard)
+    if rows is None or activity is None:
+        return
+    # The log as a whole has times: what has none in this shard is not known at any instant.
+    log = replace(build_event_log(rows, catalogue)[0], has_times=True)
+    users = pl.DataFrame({"user_id": pl.Series(log.user_ids, dtype=pl.String)}).with_row_index("user")
+    asked = rows.filter((pl.col("event") == aside.example) & (ts_expr() > 0))
+    labelled = (
+        label(asked, rows, videos, latest_ms)
+        .join(activity, on="index", how="inner")
+        .join(users, on="user_id", how="inner")
+        .join(catalogue.select("video_id", "video_key"), on="video_id", how="inner")
+        .with_columns(day=ts_expr() // DAY_MS)
+        .sort("day", "user", "ts", "index")
+    )
+    for (day,), of_day in labelled.partition_by("day", as_dict=True).items():
+        nightly = statistics.of(int(day) * DAY_MS)
+        for some in of_day.iter_slices(shape.rows_a_frame):
+            yield _frame(some, features_of(videos, log, nightly, _counts(some), _moments(some)))
+
+
+def _frame(examples: pl.DataFrame, matrix: Floats) -> pl.DataFrame:
+    features = pl.DataFrame({name: matrix[:, place] for place, name in enumerate(FEATURE_NAMES)})
+    return pl.concat([examples.select(*KEPT, *LABELS), features], how="horizontal")
+
+
+def _counts(examples: pl.DataFrame) -> Int32s:
+    return examples.select(ACTIVITY_NAMES).to_numpy().astype(np.int32)
+
+
+def _moments(examples: pl.DataFrame) -> Moments:
+    context = Context(
+        examples.select(ts_expr()).to_series().to_numpy().astype(np.int64),
+        examples["utc_offset_min"].fill_null(0).to_numpy().astype(np.int16),
+        tuple(examples["device"]),
+        tuple(examples["surface"]),
+    )
+    users = examples["user"].to_numpy().astype(np.int64)
+    return Moments.at(users, examples["row"].to_numpy().astype(np.int32), context)

@@ -2,7 +2,7 @@
 
 `manifest.json` is written last and names the other files with their checksums: `videos.arrow` and
 `vectors.safetensors` (the catalogue), `tower.safetensors`, `item_item.safetensors`, `statistics.npy`,
-`activity.npy`, `popularity.npy`, `index.faiss`, `content.faiss`, `trees.txt` where trees are used, and `card.md`.
+`activity.npy`, `popularity.npy`, `index.faiss`, `content.faiss`, `trees.txt` where trees are used, `card.md`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Bundle:
     statistics: Floats
     """`video_statistics`, float32, (n, len(STATISTIC_NAMES))."""
     activity: npt.NDArray[np.int32]
-    """As of the end of what was learnt from, or as of now where it is served, int32, (n, len(ACTIVITY_NAMES))."""
+    """ACTIVITY_NAMES as of the end of what was learnt from, or as of now where it is served, int32, (n, 14)."""
     tower: Tower
     vectors: Floats
     """The video tower's unit vectors, float32, (n, dim)."""

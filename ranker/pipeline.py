@@ -419,10 +419,8 @@ def _last_activity(features: FeatureSet) -> npt.NDArray[np.int32]:
     known = features.log.arrivals.known_ms
     period = ACTIVITY_PERIOD_MS
     mark = (int(known.max(initial=0)) // period + 1) * period if features.log.has_times else 0
-    table = pl.DataFrame(
-        {"video_id": list(videos.ids), "row": np.arange(len(videos))}, {"video_id": pl.String}
-    )
-    activity = build_activity_log(features.interactions, table)
+    rows = {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos))}
+    activity = build_activity_log(features.interactions, pl.DataFrame(rows))
     return activity_at(activity, np.arange(len(videos)), np.array(mark, np.int64))
 
 

@@ -53,7 +53,9 @@ def of_videos(frame: pd.DataFrame) -> np.ndarray:
     arrived = running(frame, "rows")[["rows", "known_ms", *COUNTS]]
     mark = (frame["ts_ms"] // MINUTE_MS - 1) * MINUTE_MS
     hour = mark // HOUR_MS * HOUR_MS
-    asked = pd.DataFrame({"rows": frame["rows"], "mark": mark, "day": hour - 23 * HOUR_MS, "hours": hour - HOUR_MS})
+    asked = pd.DataFrame(
+        {"rows": frame["rows"], "mark": mark, "day": hour - 23 * HOUR_MS, "hours": hour - HOUR_MS}
+    )
     asked = asked.reset_index().sort_values("mark")  # the other instants rise with it
     counts = {at: as_of(asked, arrived, at) for at in ("mark", "day", "hours")}
     spans = np.concatenate([counts["mark"] - counts["day"], counts["mark"] - counts["hours"]], axis=1)

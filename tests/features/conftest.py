@@ -1,6 +1,7 @@
 """A workspace of its own, a small log, and one Redis for all tests of the store."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.contracts import DAY_MS, EVENTS, INTERACTIONS, SPACES, TS, VECTOR, VideoTable, conform
+from features.contracts import (
+    DAY_MS,
+    EVENTS,
+    INTERACTIONS,
+    QUALITY_FEATURES,
+    SPACES,
+    TS,
+    VECTOR,
+    VideoTable,
+    conform,
+)
 from features.redis_server import private_redis
 from features.videos import build_video_table
 from features.workspace import Workspace, open_workspace
@@ -87,6 +98,23 @@ def videos(catalogue: pl.DataFrame) -> VideoTable:
     embeddings = ids.with_columns(visual=units(48, 0), audio=units(33, 6), text=units(20, 4))
     space = ids.with_columns(joint=units(24, 0), mask=pl.lit(7, pl.UInt8), agreement=pl.lit(0.5, pl.Float32))
     return build_video_table(catalogue, conform(space, SPACES, "test"), embeddings)
+
+
+@pytest.fixture(scope="session")
+def rich_videos(videos: VideoTable) -> VideoTable:
+    """The same videos with quality columns and neighbours."""
+    rng = np.random.default_rng(10)
+    n, k = len(videos), 6
+    quality = rng.uniform(0, 1, (n, len(QUALITY_FEATURES))).astype(np.float32)
+    neighbours = np.array([rng.choice(n, k, replace=False) for _ in range(n)], np.int32)
+    weights = np.sort(rng.uniform(0, 1, (n, k)).astype(np.float32), axis=1)[:, ::-1]
+    neighbours[:, 4:] = np.where(rng.random((n, 2)) < 0.5, -1, neighbours[:, 4:])
+    return replace(
+        videos,
+        quality=np.where(quality < 0.1, np.float32(np.nan), quality),
+        neighbours=neighbours,
+        neighbour_weights=np.where(neighbours >= 0, weights, np.float32(0)),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -162,7 +162,9 @@ def replay(live: Live, sent: list[Sent], rng: np.random.Generator) -> None:
     live.store.drain(live.workspace)
 
 
-def test_every_feature_of_every_slate_is_the_same_from_the_tables(live: Live, catalogue: pl.DataFrame) -> None:
+def test_every_feature_of_every_slate_is_the_same_from_the_tables(
+    live: Live, catalogue: pl.DataFrame
+) -> None:
     rng = np.random.default_rng(11)
     replay(live, world(rng), rng)
     rows = live.workspace.interactions.read()
@@ -171,7 +173,9 @@ def test_every_feature_of_every_slate_is_the_same_from_the_tables(live: Live, ca
     past = read_past(rows, live.workspace.catalogue.read(["video_id", "video_key"]), live.videos)
     shown = exposures(live.workspace).read().sort("request_id", "position")
     assert len(shown) == SLATES * K
-    matrix = features_at(past, moments_of(shown, past.log.user_codes(shown["user_id"].to_list()), live.videos))
+    matrix = features_at(
+        past, moments_of(shown, past.log.user_codes(shown["user_id"].to_list()), live.videos)
+    )
     ever_known = 0
     for request, made in live.slates.items():
         again = matrix[(shown["request_id"] == request).to_numpy()]

@@ -201,7 +201,9 @@ def test_a_merged_user_is_the_other_from_then_on_and_a_second_merge_changes_noth
         store.merge_users("anon", "third")
 
 
-def test_a_merge_cut_off_between_its_steps_loses_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_cut_off_between_its_steps_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.accept_events("anon", [event("a", 3, NOW)])
     with monkeypatch.context() as broken:
         broken.setattr("features.scripts.JOIN", "return redis.error_reply('OOM cut off')")
