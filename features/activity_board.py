@@ -81,9 +81,7 @@ def read_activity(store: Store, before: ActivitySnapshot) -> ActivitySnapshot:
     if mark == before.watermark_ms:
         return before
     over = {h.hour_ms: h for h in before.hours if h.watermark_ms == h.hour_ms + HOUR_MS}
-    mark, packed = store.get_activity(
-        lambda mark: [hour for hour in hours_of(mark) if hour not in over]
-    )
+    mark, packed = store.get_activity(lambda mark: [hour for hour in hours_of(mark) if hour not in over])
     fresh = {hour: unpack_hour(content) for hour, content in packed.items()}
     both = over | fresh
     return ActivitySnapshot(mark, tuple(both[hour] for hour in hours_of(mark) if hour in both))

@@ -1,26 +1,37 @@
 """Whole counts as of every interaction of a log at once: for logs of tens of millions of rows.
 
-Everything is one sort of packed keys, a search with sorted needles, and differences of running counts; rows
-are numbers, so nothing is joined.
+The log is laid out once as a line of instants, grouped by user and by video with a counting sort. What a row
+sees is then a difference of running counts between two places in its group; nothing is joined or searched.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
-from features.activity import DAY_HOURS, HOUR_MS, RECENT_HOURS, watermark
-from features.contracts import ACTIVITY_NAMES, EVENT_CODES, EVENTS, Int64s
+from features.activity import DAY_HOURS, RECENT_HOURS
+from features.contracts import ACTIVITY_NAMES, ACTIVITY_PERIOD_MS, EVENT_CODES, EVENTS, Int64s
 from features.errors import BadInput
 
+Bools = npt.NDArray[np.bool_]
 Int32s = npt.NDArray[np.int32]
 
-_BLOCK: Final = 500_000
-"""Rows that are brought back to their places at once."""
+NOTHING: Final = 7
+"""Stands for the event code where nothing arrives: the codes before it fill three bits."""
+
+ASKS: Final = 8
+"""Bit of an instant as of which an interaction is looked up."""
+
+_ITEMS: Final = 100_000
+"""About how many items are worked off at once."""
+
+_UNIT_BITS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,109 +63,184 @@ def lookup_counters(
         known_ms: when it was known, int64, (m,), >= ts_ms.
 
     Raises:
-        BadInput: an event without a time, or more users (or videos) times milliseconds than 63 bits number.
+        BadInput: an event without a time, or more users times milliseconds than 63 bits number.
     """
     if not len(ts_ms):
         empty = np.zeros((0, len(EVENTS)), np.int32)
         return CounterTable(empty, np.zeros(0, np.int64), np.zeros((0, len(ACTIVITY_NAMES)), np.int32))
     if int(ts_ms.min()) <= 0:
         raise BadInput(f"ts_ms holds {int(ts_ms.min())}; leave out events without a time")
-    user_events, idle = _of_users(users, events, ts_ms, known_ms)
-    return CounterTable(user_events, idle, _of_videos(rows, events, ts_ms, known_ms))
+    line = _time_line(events, ts_ms, known_ms)
+    with ThreadPoolExecutor(1) as beside:
+        activity = beside.submit(_of_videos, line, rows)
+        user_events, idle = _of_users(line, users, ts_ms)
+        return CounterTable(user_events, idle, activity.result())
 
 
-class _Running:
-    """Running counts of events by kind, in some order."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Instants of a log in order: each interaction's own, and the arrival of each late one."""
 
-    def __init__(self, events: npt.NDArray[np.uint8]) -> None:
-        self.counts = [np.zeros(len(events) + 1, np.int32) for _ in EVENTS]
-        for code, counts in enumerate(self.counts):
-            np.cumsum(events == code, dtype=np.int32, out=counts[1:])
-
-    def between(self, start: Int64s, end: Int64s) -> Int32s:
-        """Events in each slice by kind, int32, (n, len(EVENTS))."""
-        return np.stack([counts[end] - counts[start] for counts in self.counts], axis=1)
+    ms: Int64s
+    """ms, int64, (n,), rising."""
+    source: Int32s
+    """Which interaction, int32, (n,)."""
+    what: npt.NDArray[np.uint8]
+    """Event code of what arrives then, or NOTHING; and ASKS where it is the interaction's own instant."""
 
 
-def _of_users(
-    users: npt.NDArray[np.integer], events: npt.NDArray[np.uint8], ts_ms: Int64s, known_ms: Int64s
-) -> tuple[Int32s, Int64s]:
-    base = int(ts_ms.min())
-    bits = _bits(int(known_ms.max()) - base, int(users.max()), "users")
-    keys, order = _sorted(users, known_ms - base, bits)
-    asked, places = (keys, order) if known_ms is ts_ms else _sorted(users, ts_ms - base, bits)
-    end, start = _places(keys, asked), _places(keys, asked >> bits << bits)
-    running = _Running(events[order])
-    newest = _newest(keys, bits, events[order] == EVENT_CODES["impression"], ts_ms[order] - base)
-    counts = np.empty((len(keys), len(EVENTS)), np.int32)
-    idle = np.empty(len(keys), np.int64)
-    for block in _blocks(len(keys)):
-        low, high = start[block], end[block]
-        counts[places[block]] = running.between(low, high)
-        last = newest[np.maximum(high - 1, 0)]
-        now = asked[block] & ((1 << bits) - 1)
-        idle[places[block]] = np.where((high > low) & (last >= 0), now - last, -1)
+def _time_line(events: npt.NDArray[np.uint8], ts_ms: Int64s, known_ms: Int64s) -> _Line:
+    late = np.flatnonzero(known_ms > ts_ms)
+    own = events | ASKS
+    own[late] = NOTHING | ASKS
+    ms = np.concatenate([ts_ms, known_ms[late]])
+    source = np.concatenate([np.arange(len(ts_ms), dtype=np.int32), late.astype(np.int32)])
+    what = np.concatenate([own, events[late]])
+    if (ms[1:] >= ms[:-1]).all():
+        return _Line(ms, source, what)
+    order = np.argsort(ms, kind="stable")  # quick where the log is nearly in order
+    return _Line(ms.take(order), source.take(order), what.take(order))
+
+
+def _grouped(line: _Line, owners: npt.NDArray[np.integer]) -> Iterator[tuple[Int32s, Int32s]]:
+    """The line by owner, in order within each: some whole groups at a time, so that they fit the cache.
+
+    Yields:
+        Places in the line, and where among them the group of each begins; int32, (n,) both.
+    """
+    theirs = owners.astype(np.int32).take(line.source)
+    places = np.arange(len(theirs) + 1, dtype=np.int32)
+    # A matrix with one entry a row, turned into columns, is a counting sort: linear, and stable.
+    shape = (len(theirs), int(theirs.max()) + 1)
+    columns = csr_array((np.ones(len(theirs), np.int8), theirs, places), shape=shape).tocsc()
+    order, offsets = columns.indices, columns.indptr
+    group = 0
+    while group < len(offsets) - 1:
+        first = offsets[group]
+        until = max(int(np.searchsorted(offsets, first + _ITEMS, side="right")) - 1, group + 1)
+        inside = offsets[group : until + 1]
+        begin = np.repeat(inside[:-1] - first, np.diff(inside)).astype(np.int32)
+        if len(begin):
+            yield order[first : inside[-1]], begin
+        group = until
+
+
+def _of_users(line: _Line, users: npt.NDArray[np.integer], ts_ms: Int64s) -> tuple[Int32s, Int64s]:
+    counts = np.empty((len(users), len(EVENTS)), np.int32)
+    idle = np.empty(len(users), np.int64)
+    for order, begin in _grouped(line, users):
+        ms, source, what = line.ms.take(order), line.source.take(order), line.what.take(order)
+        asks = np.flatnonzero(what & ASKS)
+        place, low = source.take(asks), begin.take(asks)
+        high = _run_starts(begin, ms).take(asks)  # of equal instants none sees the other
+        _put_rows(counts, place, _between(_running(what), low, high))
+        late = np.flatnonzero(what < ASKS)
+        happened = ms.copy()
+        happened[late] = ts_ms.take(source.take(late))
+        last = _newest(happened, what, begin).take(np.maximum(high - 1, 0))
+        idle[place] = np.where((high > low) & (last >= 0), ms.take(asks) - last, -1)
     return counts, idle
 
 
-def _of_videos(
-    rows: npt.NDArray[np.integer], events: npt.NDArray[np.uint8], ts_ms: Int64s, known_ms: Int64s
-) -> Int32s:
-    marks = watermark(ts_ms)
-    base = int(marks.min()) // HOUR_MS * HOUR_MS - DAY_HOURS * HOUR_MS
-    bits = _bits(int(known_ms.max()) - base, int(rows.max()), "videos")
-    keys, order = _sorted(rows, known_ms - base, bits)
-    # A watermark never falls as time goes on, so the order by time serves for it.
-    asked, places = (keys, order) if known_ms is ts_ms else _sorted(rows, ts_ms - base, bits)
-    owner, until = asked >> bits << bits, marks[places] - base
-    hour = until // HOUR_MS * HOUR_MS  # `base` is a whole hour
-    end = _places(keys, owner | until)
-    windows = [_places(keys, owner | (hour - (n - 1) * HOUR_MS)) for n in (DAY_HOURS, RECENT_HOURS)]
-    running = _Running(events[order])
-    out = np.empty((len(keys), len(ACTIVITY_NAMES)), np.int32)
-    for block in _blocks(len(keys)):
-        spans = [running.between(start[block], end[block]) for start in windows]
-        out[places[block]] = np.concatenate(spans, axis=1)
+def _of_videos(line: _Line, rows: npt.NDArray[np.integer]) -> Int32s:
+    out = np.empty((len(rows), len(ACTIVITY_NAMES)), np.int32)
+    for order, begin in _grouped(line, rows):
+        minute, what = line.ms.take(order) // ACTIVITY_PERIOD_MS, line.what.take(order)
+        asks, running = np.flatnonzero(what & ASKS), _running(what)
+        until = running.take(_minute_before(begin, minute).take(asks), axis=0)
+        spans = np.empty((len(asks), 2, len(EVENTS)), np.int32)
+        for place, hours in enumerate((DAY_HOURS, RECENT_HOURS)):
+            since = _hours_back(begin, minute, hours - 1).take(asks)
+            spans[:, place] = _as_counts(until - running.take(since, axis=0))
+        _put_rows(out, line.source.take(order.take(asks)), spans.reshape(len(asks), -1))
     return out
 
 
-def _sorted(owners: npt.NDArray[np.integer], times: Int64s, bits: int) -> tuple[Int64s, Int64s]:
-    """Packed (owner, time) in rising order, and where each stood."""
-    keys = owners.astype(np.int64) << bits
-    keys |= times
-    order = np.argsort(keys)  # no need to be stable: what is alike is counted together
-    return keys[order], order
+def _put_rows(out: Int32s, places: Int32s, rows: Int32s) -> None:
+    """Writes rows to their places in a table that is being made, each as one piece: four times as quick."""
+    row = np.dtype((np.void, out.shape[1] * out.itemsize))
+    np.put(out.view(row).reshape(-1), places, np.ascontiguousarray(rows).view(row).reshape(-1))
+
+
+def _running(what: npt.NDArray[np.uint8]) -> Int64s:
+    """Running counts by kind, two in a word: int64, (n + 1, 4)."""
+    one = np.eye(NOTHING + 1, dtype=np.int32)
+    one[NOTHING] = 0
+    out = np.zeros((len(what) + 1, 4), np.int64)
+    np.cumsum(np.tile(one.view(np.int64), (2, 1)).take(what, axis=0), axis=0, out=out[1:])
+    return out
+
+
+def _between(running: Int64s, low: Int32s, high: Int32s) -> Int32s:
+    """Events in each slice by kind, int32, (n, len(EVENTS))."""
+    return _as_counts(running.take(high, axis=0) - running.take(low, axis=0))
+
+
+def _as_counts(words: Int64s) -> Int32s:
+    """The counts that differences of running counts hold; these only rise, so no word has borrowed."""
+    return words.view(np.int32)[:, : len(EVENTS)]
+
+
+def _newest(happened_ms: Int64s, what: npt.NDArray[np.uint8], begin: Int32s) -> Int64s:
+    """Latest `ts` of the group's arrivals so far but impressions, ms, int64, (n,); -1 where there is none."""
+    base = int(happened_ms.min()) - 1
+    bits = (int(happened_ms.max()) - base).bit_length()
+    group = np.cumsum(_changes(begin)) - 1
+    if bits + int(group[-1]).bit_length() > 63:
+        raise BadInput(f"{int(group[-1]) + 1} users over 2^{bits} ms are too many at a time; look up fewer")
+    code = what & NOTHING
+    counted = (code != NOTHING) & (code != EVENT_CODES["impression"])
+    # The group stands above the time, so one running maximum serves them all.
+    moved = (group << bits) | np.where(counted, happened_ms - base, 0)
+    last = np.maximum.accumulate(moved) & ((1 << bits) - 1)
+    return np.where(last > 0, last + base, -1)
+
+
+def _run_starts(begin: Int32s, unit: Int64s) -> Int32s:
+    """Where the run of equal units that each item is in begins, in its group, int32, (n,)."""
+    starts, lengths = _runs(_changes(begin) | _changes(unit))
+    return np.repeat(starts, lengths)
+
+
+def _minute_before(begin: Int32s, minute: Int64s) -> Int32s:
+    """First item of each one's group not before its watermark, a minute before its own, int32, (n,)."""
+    starts, lengths = _runs(_changes(begin) | _changes(minute))
+    near = (np.diff(begin[starts]) == 0) & (np.diff(minute[starts]) == 1)
+    first = np.where(np.append(False, near), np.append(0, starts[:-1]), starts).astype(np.int32)
+    return np.repeat(first, lengths)
+
+
+def _hours_back(begin: Int32s, minute: Int64s, hours: int) -> Int32s:
+    """First item of each one's group since some clock hours before that of its watermark, int32, (n,)."""
+    # At the full hour the watermark is still in the hour before: such minutes are units of their own.
+    hour = minute // 60
+    unit = 2 * hour + (minute != hour * 60)
+    starts, lengths = _runs(_changes(begin) | _changes(unit))
+    unit = unit[starts]
+    group = np.cumsum(_changes(begin[starts])) << _UNIT_BITS
+    since = np.maximum(2 * ((unit - 1) // 2 - hours), 0)
+    return np.repeat(starts[_places(group | unit, group | since)], lengths)
 
 
 def _places(keys: Int64s, asked: Int64s) -> Int64s:
     """How many keys are smaller than each of the asked, both rising, int64, (n,).
 
     The two are merged: a stable sort finds two rising runs and is done in linear time, where a binary search
-    for each would take 24 steps.
+    for each would take some twenty steps.
     """
     both = np.concatenate([asked << 1, (keys << 1) | 1])
     both.sort(kind="stable")
-    both &= 1
-    return np.flatnonzero(both == 0) - np.arange(len(asked))
+    return np.flatnonzero((both & 1) == 0) - np.arange(len(asked))
 
 
-def _newest(keys: Int64s, bits: int, shown: npt.NDArray[np.bool_], ts: Int64s) -> Int64s:
-    """Latest `ts` of each user's arrivals so far but impressions, int64, (m,); -1 where there is none."""
-    # The user stands above the time, so one running maximum serves them all.
-    moved = (keys >> bits << bits) | np.where(shown, 0, ts + 1)
-    return (np.maximum.accumulate(moved) & ((1 << bits) - 1)) - 1
+def _runs(changes: Bools) -> tuple[Int32s, Int32s]:
+    """Where each run begins, and how long it is."""
+    bounds = np.append(np.flatnonzero(changes), len(changes)).astype(np.int32)
+    return bounds[:-1], bounds[1:] - bounds[:-1]
 
 
-def _bits(span: int, owners: int, what: str) -> int:
-    """Bits for a time in a packed key, one more than the span needs; two of the key's are kept free."""
-    bits = (span + 1).bit_length()
-    if bits + owners.bit_length() > 62:
-        raise BadInput(
-            f"{owners + 1} {what} over {span} ms do not fit packed keys of 62 bits; look up fewer at a time"
-        )
-    return bits
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    for begin in range(0, n, _BLOCK):
-        yield slice(begin, min(n, begin + _BLOCK))
+def _changes(values: npt.NDArray[np.integer]) -> Bools:
+    """True where a value differs from the one before, and at the first."""
+    out = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=out[1:])
+    return out

@@ -94,8 +94,7 @@ def load_everybody(
 
 
 def _log_of(workspace: Workspace, users: list[str], catalogue: pl.DataFrame) -> EventLog:
-    names = [name for name in users]
-    pairs = merges(workspace)
-    names += [source for source, into in pairs if into in set(users)]
+    pairs, wanted = merges(workspace), set(users)
+    names = [*users, *(source for source, into in pairs if into in wanted)]
     rows = workspace.interactions.scan().filter(pl.col("user_id").is_in(names)).collect()
     return build_event_log(apply_merges(rows, pairs), catalogue)[0]

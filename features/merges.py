@@ -1,4 +1,5 @@
 """Who was merged into whom (being written)."""
+
 import polars as pl
 
 from features.workspace import Workspace
@@ -6,5 +7,7 @@ from features.workspace import Workspace
 
 def merges(workspace: Workspace) -> list[tuple[str, str]]:
     return []
+
+
 def apply_merges(rows: pl.DataFrame, pairs: list[tuple[str, str]]) -> pl.DataFrame:
     return rows

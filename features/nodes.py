@@ -16,7 +16,7 @@ def node_of(client: Client, key: str | bytes) -> redis.Redis:
     """The client of the node that holds a key; the client itself where there is one node only."""
     if not isinstance(client, RedisCluster):
         return client
-    node = client.get_node_from_key(key)
+    node = client.get_node_from_key(key)  # type: ignore[no-untyped-call]
     if node is None:
         raise redis.ConnectionError(f"no node of the cluster holds the slot of {key!r}")
     return client.get_redis_connection(node)
@@ -26,7 +26,7 @@ def all_nodes(client: Client) -> list[redis.Redis]:
     """A client for each node that holds keys."""
     if not isinstance(client, RedisCluster):
         return [client]
-    return [client.get_redis_connection(node) for node in client.get_primaries()]
+    return [client.get_redis_connection(node) for node in client.get_primaries()]  # type: ignore[no-untyped-call]
 
 
 def pipelined(client: Client, keys: Sequence[str | bytes], commands: Sequence[Command]) -> list[Any]:
@@ -40,6 +40,12 @@ def pipelined(client: Client, keys: Sequence[str | bytes], commands: Sequence[Co
     Raises:
         redis.RedisError: a node does not answer, or the cluster has just moved a slot; repeat then.
     """
+    if len(commands) == 1:  # half the cost of a pipeline
+        try:
+            return [node_of(client, keys[0]).execute_command(*commands[0])]  # type: ignore[no-untyped-call]
+        except redis.ResponseError as error:
+            _notice_moves(client, [error])
+            return [error]
     places: dict[int, list[int]] = {}
     nodes: dict[int, redis.Redis] = {}
     for place, key in enumerate(keys):
@@ -50,7 +56,7 @@ def pipelined(client: Client, keys: Sequence[str | bytes], commands: Sequence[Co
     for name, some in places.items():
         with nodes[name].pipeline(transaction=False) as pipe:
             for place in some:
-                pipe.execute_command(*commands[place])
+                pipe.execute_command(*commands[place])  # type: ignore[no-untyped-call]
             for place, reply in zip(some, pipe.execute(raise_on_error=False), strict=True):
                 replies[place] = reply
     _notice_moves(client, replies)

@@ -37,7 +37,9 @@ EXPOSURES: Final = (
     Column("policy", pl.String(), False, "which policy chose it"),
     Column("served_by", pl.String(), True, "rung of the degradation ladder"),
     Column("latency_ms", pl.Float32(), False, "of the request, ms"),
-    Column("history_at", TS, False, "when the newest event arrived that the slate knew of the user; null: none"),
+    Column(
+        "history_at", TS, False, "when the newest event arrived that the slate knew of the user; null: none"
+    ),
     Column("activity_at", TS, False, "watermark of the videos' activity that the slate knew; null: none"),
     Column("utc_offset_min", pl.Int16(), False, "the user's clock minus UTC, minutes"),
     Column("device", pl.String(), False, "kind of device"),
@@ -45,7 +47,17 @@ EXPOSURES: Final = (
     Column("country", pl.String(), False, "ISO 3166"),
 )
 
-_TEXTS: Final = ("request_id", "user_id", "bundle", "arm", "policy", "served_by", "device", "surface", "country")
+_TEXTS: Final = (
+    "request_id",
+    "user_id",
+    "bundle",
+    "arm",
+    "policy",
+    "served_by",
+    "device",
+    "surface",
+    "country",
+)
 
 
 def exposures(workspace: Workspace) -> Table:
@@ -97,7 +109,7 @@ def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) ->
 def _append(table: Table, rows: pl.DataFrame, workspace: Workspace) -> int:
     for _ in range(ATTEMPTS):
         before = table.snapshot()
-        stored = _stored_slates(table, before, {name for name in _by_day(rows)})
+        stored = _stored_slates(table, before, set(_by_day(rows)))
         fresh = rows.join(stored, on="request_id", how="anti", maintain_order="left").unique(
             ["request_id", "position"], keep="first", maintain_order=True
         )

@@ -32,7 +32,7 @@ from features.contracts import (
     device_code,
 )
 from features.errors import BadInput, VersionMismatch
-from features.event_log import watch_ms
+from features.event_log import MOST_WATCH_MS
 
 PACKING_VERSION: Final = 2
 
@@ -72,6 +72,8 @@ _EXPOSURE_TEXTS: Final = (
 _RECEIVED: Final = struct.Struct("<qB")
 _EXPOSED: Final = struct.Struct("<qfqqh")
 _FACTS: Final = struct.Struct("<hbqI")
+_FLOAT: Final = struct.Struct("<f")
+_EVENT_ROW: Final = struct.Struct("<qqfB")
 _NULL: Final = 0xFFFF
 
 _LAYOUTS: Final = {
@@ -250,42 +252,35 @@ def pack_moved(into: str) -> bytes:
     return prefix(MOVED) + b"\0\0" + into.encode("utf-8", "surrogatepass")
 
 
-def event_row(event: AcceptedEvent) -> bytes:
-    """The event as one row of a history."""
-    watch = math.nan if event.watch_s is None else event.watch_s
-    return np.array([(event.video_key, event.ts_ms, watch, EVENT_CODES[event.event])], EVENT_ROW).tobytes()
+def event_parts(event: AcceptedEvent, user_id: str) -> tuple[bytes, bytes]:
+    """The event on its way to the store: what is counted by, 60 bytes, and the texts of its record.
 
-
-def event_facts(event: AcceptedEvent) -> bytes:
-    """What else the store counts by: UTC offset, min; device code; watched time, ms; digest of the payload.
-
-    The digest, 28 bits, tells a repeat from another event that was given the same id.
+    The 60 bytes are the hash of its id, UTC offset (min), device code, watched time (ms), a digest of the
+    payload (28 bits: it tells a repeat from another event under one id), header and row of its record.
     """
-    watch = np.float32(math.nan if event.watch_s is None else event.watch_s)
-    watched = int(watch_ms(watch))
+    watch, watched = math.nan, 0
+    if event.watch_s is not None:
+        watch = _FLOAT.unpack(_FLOAT.pack(event.watch_s))[0]
+        watched = min(round(watch * 1000), MOST_WATCH_MS)
     offset = int(event.extra.get("utc_offset_min") or 0)
     said = (event.video_key, event.event, event.watch_s, event.ts_ms if event.ts_given else None)
     digest = zlib.crc32(repr(said).encode()) & 0x0FFFFFFF
-    return _FACTS.pack(offset, device_code(event.extra.get("device")), watched, digest)
+    facts = _FACTS.pack(offset, device_code(event.extra.get("device")), watched, digest)
+    return b"".join((identity_hash(event.event_id), facts, _event_start(event, watch))), _event_end(
+        event, user_id
+    )
 
 
-def event_head(event: AcceptedEvent) -> bytes:
-    """First part of the event's record in the outbox; its row and the time it arrived come next."""
-    return HEADER.pack(PACKING_VERSION, EVENT, _HASHES[EVENT], len(event.extra))
-
-
-def event_tail(event: AcceptedEvent, user_id: str) -> bytes:
-    """Last part of the event's record in the outbox: its texts."""
-    texts = [event.event_id, user_id, event.video_id, event.request_id]
-    for name, value in event.extra.items():
-        texts += [name, None if value is None else str(value)]
-    return b"".join(map(_text, texts))
+def identity_hash(identity: str) -> bytes:
+    """What stands for an id of any length: BLAKE2b, 16 bytes."""
+    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def pack_event(event: AcceptedEvent, user_id: str, received_ms: int, *, excess: bool = False) -> bytes:
     """The event's record in the outbox."""
+    watch = math.nan if event.watch_s is None else event.watch_s
     arrived = _RECEIVED.pack(received_ms, excess)
-    return b"".join((event_head(event), event_row(event), arrived, event_tail(event, user_id)))
+    return b"".join((_event_start(event, watch), arrived, _event_end(event, user_id)))
 
 
 def unpack_event(packed: bytes) -> dict[str, Any]:
@@ -349,6 +344,20 @@ def unpack_exposure(packed: bytes) -> Exposure:
         surface=texts["surface"],
         country=texts["country"],
     )
+
+
+def _event_start(event: AcceptedEvent, watch_s: float) -> bytes:
+    """Header and row of an event's record."""
+    head = HEADER.pack(PACKING_VERSION, EVENT, _HASHES[EVENT], len(event.extra))
+    return head + _EVENT_ROW.pack(event.video_key, event.ts_ms, watch_s, EVENT_CODES[event.event])
+
+
+def _event_end(event: AcceptedEvent, user_id: str) -> bytes:
+    """The texts of an event's record."""
+    texts = [event.event_id, user_id, event.video_id, event.request_id]
+    for name, value in event.extra.items():
+        texts += [name, None if value is None else str(value)]
+    return b"".join(map(_text, texts))
 
 
 def _check_extra(name: str, value: Any) -> None:

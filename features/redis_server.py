@@ -23,7 +23,10 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from features.connection import connect, mapped
 from features.errors import BadInput, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -191,21 +194,17 @@ def _socket_directory() -> Path:
 
 
 def _client(url: str, timeout_s: float) -> redis.Redis:
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
+    """A client of the one node that a private server is."""
     return redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
 
 
 def _failure(url: str, timeout_s: float) -> str | None:
-    """Why the server does not answer a PING, or None."""
+    """Why the server, or the cluster, does not answer a PING, or None."""
     try:
-        with contextlib.closing(_client(url, timeout_s)) as client:
+        with contextlib.closing(connect(url, timeout_s)) as client, mapped("PING", timeout_s * 1000):
             client.ping()
-    except ValueError as error:
+    except (BadInput, StoreUnavailable) as error:
         return str(error)
-    except redis.RedisError as error:
-        return str(error) or type(error).__name__
     return None

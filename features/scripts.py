@@ -8,32 +8,43 @@ from __future__ import annotations
 
 from typing import Final
 
-from features.contracts import DEVICES, EVENTS, HOUR_BUCKETS
-from features.packing import HEADER, USER_HEAD
+from features.contracts import (
+    DAY_MS,
+    DEVICES,
+    EVENTS,
+    HISTORY_LENGTH,
+    HOUR_BUCKETS,
+    MAX_EVENTS_A_DAY,
+    MAX_EVENTS_A_MINUTE,
+)
+from features.packing import EVENT_ROW, HEADER, MOVED, USER, USER_HEAD, prefix
+
+HISTORY_TTL_S: Final = 90 * 86_400
+DEDUPE_WINDOW_S: Final = 48 * 3600
 
 _COUNTERS: Final = len(EVENTS) + HOUR_BUCKETS + len(DEVICES)
 _ROWS_AT: Final = HEADER.size + USER_HEAD.itemsize + 1
-_HOURS_AT: Final = len(EVENTS)
-_DEVICES_AT: Final = len(EVENTS) + HOUR_BUCKETS
+
+
+def _escaped(content: bytes) -> str:
+    """The bytes as a string of Lua."""
+    return "'" + "".join(f"\\{byte:03d}" for byte in content) + "'"
+
 
 _COMMON: Final = f"""
-local COUNTERS = '<{"I4" * _COUNTERS}'
+local PREFIX, MOVED = {_escaped(prefix(USER))}, {_escaped(prefix(MOVED))}
+local HEAD = '<i8I4I4I4I4i8i8{"I4" * _COUNTERS}'
+local RECEIVED, MINUTE, IN_MINUTE, DAY, IN_DAY, FIRST, WATCH = 1, 2, 3, 4, 5, 6, 7
+local KINDS, HOURS, DEVICES = 8, {8 + len(EVENTS)}, {8 + len(EVENTS) + HOUR_BUCKETS}
+local LIMIT, SIZE = {HISTORY_LENGTH}, {EVENT_ROW.itemsize}
 local function open(packed)
-  local user = {{received = 0, minute = 0, in_minute = 0, day = 0, in_day = 0, first = 0, watch = 0}}
-  if not packed then
-    user.counts, user.rows = {{{", ".join(["0"] * _COUNTERS)}}}, ''
-    return user
-  end
-  user.received, user.minute, user.in_minute, user.day, user.in_day, user.first, user.watch =
-    struct.unpack('<i8I4I4I4I4i8i8', packed, 9)
-  user.counts = {{struct.unpack(COUNTERS, packed, 49)}}
-  user.rows = string.sub(packed, {_ROWS_AT})
-  return user
+  if packed then return {{struct.unpack(HEAD, packed, 9)}}, string.sub(packed, {_ROWS_AT}) end
+  return {{{", ".join(["0"] * (7 + _COUNTERS))}}}, ''
 end
-local function close(user, prefix, size)
-  return prefix .. struct.pack('<I2i8I4I4I4I4i8i8', #user.rows / size, user.received, user.minute,
-    user.in_minute, user.day, user.in_day, user.first, user.watch)
-    .. struct.pack(COUNTERS, unpack(user.counts, 1, {_COUNTERS})) .. user.rows
+local function close(user, rows)
+  if #rows > LIMIT * SIZE then rows = string.sub(rows, 1, LIMIT * SIZE) end
+  local head = struct.pack(HEAD, unpack(user, 1, {7 + _COUNTERS}))
+  return PREFIX .. struct.pack('<I2', #rows / SIZE) .. head .. rows
 end
 local function clock()
   local time = redis.call('TIME')
@@ -44,78 +55,81 @@ end
 ACCEPT: Final = (
     _COMMON
     + f"""
-local prefix, moved, limit, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local window, size, bound = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[10])
-if redis.call('SISMEMBER', KEYS[4], ARGV[7]) == 1 then return redis.error_reply('ERASED') end
 local packed = redis.call('GET', KEYS[1])
 if packed then
-  local start = string.sub(packed, 1, #prefix)
-  if start == moved then return {{string.sub(packed, 9)}} end
-  if start ~= prefix then return redis.error_reply('MISMATCH user') end
+  local start = string.sub(packed, 1, #PREFIX)
+  if start == MOVED then return {{string.sub(packed, 9)}} end
+  if start ~= PREFIX then return redis.error_reply('MISMATCH user') end
+elseif redis.call('SISMEMBER', KEYS[4], ARGV[1]) == 1 then
+  return redis.error_reply('ERASED')
 end
-if redis.call('XLEN', KEYS[3]) + (#ARGV - 11) / 5 > bound then return redis.error_reply('FULL') end
-local user = open(packed)
-local now = ARGV[11] == '' and clock() or tonumber(ARGV[11])
-local received = math.max(now, user.received + 1)
+local user, rows = open(packed)
+local now = ARGV[2] == '' and clock() or tonumber(ARGV[2])
+local received = math.max(now, user[RECEIVED] + 1)
 local minute, day = math.floor(received / 60000), math.floor(received / 86400000)
-if user.minute ~= minute then user.minute, user.in_minute = minute, 0 end
-if user.day ~= day then user.day, user.in_day = day, 0 end
-local unit = 268435456
-local age = minute - 26297280
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. string.format('%.0f', (age - window / 60) * unit))
+local unit, age = 268435456, minute - 26297280
+if user[MINUTE] ~= minute then
+  if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then return redis.error_reply('FULL') end
+  local old = string.format('(%.0f', (age - {DEDUPE_WINDOW_S // 60}) * unit)
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', old)
+  user[MINUTE], user[IN_MINUTE] = minute, 0
+end
+if user[DAY] ~= day then user[DAY], user[IN_DAY] = day, 0 end
 local accepted, duplicates, conflicts, excess, kept = 0, 0, 0, 0, false
-for i = 12, #ARGV, 5 do
-  local row, tail = ARGV[i + 1], ARGV[i + 4]
-  local offset, device, watch, digest = struct.unpack('<i2i1i8I4', ARGV[i + 2])
+for i = 4, #ARGV, 2 do
+  local fixed, tail = ARGV[i], ARGV[i + 1]
+  local id, head, row = string.sub(fixed, 1, 16), string.sub(fixed, 32, 39), string.sub(fixed, 40)
+  local offset, device, watch, digest = struct.unpack('<i2i1i8I4', fixed, 17)
   local ts = struct.unpack('<i8', row, 9)
   if ts > received then
     ts = received
     row = string.sub(row, 1, 8) .. struct.pack('<i8', ts) .. string.sub(row, 17)
   end
-  if redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', age * unit + digest), ARGV[i]) == 1 then
-    local over = user.in_minute >= tonumber(ARGV[8]) or user.in_day >= tonumber(ARGV[9])
-    user.in_minute, user.in_day = user.in_minute + 1, user.in_day + 1
+  if redis.call('ZADD', KEYS[2], 'NX', string.format('%.0f', age * unit + digest), id) == 1 then
+    local over = user[IN_MINUTE] >= {MAX_EVENTS_A_MINUTE} or user[IN_DAY] >= {MAX_EVENTS_A_DAY}
+    user[IN_MINUTE], user[IN_DAY] = user[IN_MINUTE] + 1, user[IN_DAY] + 1
     accepted = accepted + 1
     if over then
       excess = excess + 1
     else
       local kind = string.byte(row, 21)
       kept = true
-      user.counts[kind + 1] = user.counts[kind + 1] + 1
-      user.watch = user.watch + watch
+      user[KINDS + kind] = user[KINDS + kind] + 1
+      user[WATCH] = user[WATCH] + watch
       if kind > 0 then
-        local part = math.floor(((ts + offset * 60000) % 86400000) / {86_400_000 // HOUR_BUCKETS})
-        user.counts[{_HOURS_AT + 1} + part] = user.counts[{_HOURS_AT + 1} + part] + 1
-        if device >= 0 then
-          user.counts[{_DEVICES_AT + 1} + device] = user.counts[{_DEVICES_AT + 1} + device] + 1
-        end
-        if user.first == 0 or ts < user.first then user.first = ts end
-        local rows, at = user.rows, 1
-        while at <= #rows and struct.unpack('<i8', rows, at + 8) > ts do at = at + size end
-        user.rows = string.sub(string.sub(rows, 1, at - 1) .. row .. string.sub(rows, at), 1, limit * size)
+        local part = HOURS + math.floor(((ts + offset * 60000) % 86400000) / {DAY_MS // HOUR_BUCKETS})
+        user[part] = user[part] + 1
+        if device >= 0 then user[DEVICES + device] = user[DEVICES + device] + 1 end
+        if user[FIRST] == 0 or ts < user[FIRST] then user[FIRST] = ts end
+        local at = 1
+        while at <= #rows and struct.unpack('<i8', rows, at + 8) > ts do at = at + SIZE end
+        if at == 1 then rows = row .. rows
+        elseif at <= LIMIT * SIZE then rows = string.sub(rows, 1, at - 1) .. row .. string.sub(rows, at) end
       end
     end
-    redis.call('XADD', KEYS[3], '*', 'e',
-      ARGV[i + 3] .. row .. struct.pack('<i8I1', received, over and 1 or 0) .. tail)
-  elseif math.floor(tonumber(redis.call('ZSCORE', KEYS[2], ARGV[i]))) % unit == digest then
+    local arrived = struct.pack('<i8I1', received, over and 1 or 0)
+    redis.call('XADD', KEYS[3], '*', 'e', head .. row .. arrived .. tail)
+  elseif tonumber(redis.call('ZSCORE', KEYS[2], id)) % unit == digest then
     duplicates = duplicates + 1
   else
     conflicts = conflicts + 1
-    redis.call('XADD', KEYS[3], '*', 'c', ARGV[i + 3] .. row .. struct.pack('<i8I1', received, 0) .. tail)
+    redis.call('XADD', KEYS[3], '*', 'c', head .. row .. struct.pack('<i8I1', received, 0) .. tail)
   end
 end
-if kept then user.received = received end
-if accepted > 0 then redis.call('SET', KEYS[1], close(user, prefix, size), 'EX', ttl) end
-redis.call('EXPIRE', KEYS[2], window)
+if kept then user[RECEIVED] = received end
+if accepted > 0 then
+  redis.call('SET', KEYS[1], close(user, rows), 'EX', {HISTORY_TTL_S})
+  if user[IN_MINUTE] == accepted then redis.call('EXPIRE', KEYS[2], {DEDUPE_WINDOW_S}) end
+end
 return {{accepted, duplicates, conflicts, excess, received}}
 """
 )
 """Takes a user's events: those not met in the window are counted, join the history by time, and go out.
 
-Keys: record, identities of the window, outbox, erased users of the slot. Arguments: prefixes of a user's and
-of a moved record, length of a history, its TTL, window in s, bytes of a row, hash of the user, events a minute
-and a day, bound of the outbox, the time or nothing; then for each event identity, row, facts, head and tail.
-A score holds minutes since 2020 and, in its lower 28 bits, the digest of the payload.
+Keys: record, identities of the window, outbox, erased users of the slot. Arguments: hash of the user, the
+time or nothing, bound of the outbox; then for each event the two parts of `packing.event_parts`. A score holds
+minutes since 2020 and, in its lower 28 bits, the digest of the payload. What happens once a minute for a user
+is done at the first event of the minute.
 """
 
 LOAD: Final = """
@@ -160,42 +174,42 @@ Returns the record and the identities of the window, until the merge is done.
 JOIN: Final = (
     _COMMON
     + f"""
-local prefix, moved, limit, size = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local packed = redis.call('GET', KEYS[1])
 if packed then
-  local start = string.sub(packed, 1, #prefix)
-  if start == moved then return redis.error_reply('ELSEWHERE') end
-  if start ~= prefix then return redis.error_reply('MISMATCH user') end
+  local start = string.sub(packed, 1, #PREFIX)
+  if start == MOVED then return redis.error_reply('ELSEWHERE') end
+  if start ~= PREFIX then return redis.error_reply('MISMATCH user') end
 end
-local into, from = open(packed), open(ARGV[6])
-local now = ARGV[8] == '' and clock() or tonumber(ARGV[8])
-into.received = math.max(now, into.received + 1)
-if redis.call('SET', KEYS[2], into.received, 'NX', 'EX', ARGV[7]) == false then return 0 end
-for place = 1, {_COUNTERS} do into.counts[place] = into.counts[place] + from.counts[place] end
-into.watch = into.watch + from.watch
-if into.first == 0 or (from.first > 0 and from.first < into.first) then into.first = from.first end
-local ours, theirs, rows, i, j = into.rows, from.rows, {{}}, 1, 1
-while #rows < limit and (i <= #ours or j <= #theirs) do
+local into, ours = open(packed)
+local from, theirs = open(ARGV[1])
+local now = ARGV[2] == '' and clock() or tonumber(ARGV[2])
+into[RECEIVED] = math.max(now, into[RECEIVED] + 1)
+if redis.call('SET', KEYS[2], into[RECEIVED], 'NX', 'EX', {DEDUPE_WINDOW_S}) == false then return 0 end
+for place = KINDS, {7 + _COUNTERS} do into[place] = into[place] + from[place] end
+into[WATCH] = into[WATCH] + from[WATCH]
+if into[FIRST] == 0 or (from[FIRST] > 0 and from[FIRST] < into[FIRST]) then into[FIRST] = from[FIRST] end
+local rows, i, j = {{}}, 1, 1
+while #rows < LIMIT and (i <= #ours or j <= #theirs) do
   local theirs_next = j <= #theirs
   if theirs_next and i <= #ours then
     theirs_next = struct.unpack('<i8', theirs, j + 8) >= struct.unpack('<i8', ours, i + 8)
   end
   if theirs_next then
-    rows[#rows + 1], j = string.sub(theirs, j, j + size - 1), j + size
+    rows[#rows + 1], j = string.sub(theirs, j, j + SIZE - 1), j + SIZE
   else
-    rows[#rows + 1], i = string.sub(ours, i, i + size - 1), i + size
+    rows[#rows + 1], i = string.sub(ours, i, i + SIZE - 1), i + SIZE
   end
 end
-into.rows = table.concat(rows)
-redis.call('SET', KEYS[1], close(into, prefix, size), 'EX', ARGV[4])
-for i = 9, #ARGV, 2 do redis.call('ZADD', KEYS[3], 'NX', ARGV[i + 1], ARGV[i]) end
-redis.call('EXPIRE', KEYS[3], ARGV[7])
-return into.received
+redis.call('SET', KEYS[1], close(into, table.concat(rows)), 'EX', {HISTORY_TTL_S})
+for i = 3, #ARGV, 2 do redis.call('ZADD', KEYS[3], 'NX', ARGV[i + 1], ARGV[i]) end
+if #ARGV > 2 then redis.call('EXPIRE', KEYS[3], {DEDUPE_WINDOW_S}) end
+return into[RECEIVED]
 """
 )
 """Second step of a merge, in the slot of the user who stays: counters are added, histories joined by time.
 
 Of equal times the newcomer's events are the newer: they arrived with the merge. A merge done before is 0.
+Arguments: the record, the time or nothing, then identities and scores of the window.
 """
 
 EXPOSE: Final = """

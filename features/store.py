@@ -29,27 +29,18 @@ import redis
 
 from features import scripts
 from features.connection import connect, mapped
-from features.contracts import (
-    HISTORY_LENGTH,
-    MAX_EVENTS_A_DAY,
-    MAX_EVENTS_A_MINUTE,
-    Int64s,
-    check_id,
-)
+from features.contracts import Int64s, check_id
 from features.errors import BadInput, Erased, StoreUnavailable
 from features.nodes import Client, Command, all_nodes, checked, node_of, pipelined
 from features.outbox import EXPOSURES as EXPOSURES
 from features.outbox import store_events, store_exposures
 from features.packing import (
-    EVENT_ROW,
     MOVED,
     USER,
     AcceptedEvent,
     UserState,
-    event_facts,
-    event_head,
-    event_row,
-    event_tail,
+    event_parts,
+    identity_hash,
     moved_to,
     pack_moved,
     prefix,
@@ -57,6 +48,7 @@ from features.packing import (
     unpack_exposure,
     unpack_user,
 )
+from features.scripts import HISTORY_TTL_S
 from features.streams import Entry, finish, portions
 from features.workspace import Workspace
 
@@ -69,8 +61,6 @@ EXPOSURES_KEPT: Final = 200_000
 OUTBOX_KEPT: Final = 200_000
 """Events one shard holds, waiting for the drain, before further ones are refused."""
 
-HISTORY_TTL_S: Final = 90 * 86_400
-DEDUPE_WINDOW_S: Final = 48 * 3600
 BULK_TIMEOUT_S: Final = 30.0
 LOAD_BATCH: Final = 2000
 CLAIM_AFTER_S: Final = 60.0
@@ -96,7 +86,7 @@ class Accepted:
 
 
 class Store:
-    """A connection pool to one Redis or Redis Cluster. Safe to share between threads; every call has a deadline."""
+    """Connections to one Redis or Redis Cluster. Threads may share it; every call has a deadline."""
 
     def __init__(self, fast: Client, bulk: Client, namespace: str, timeout_s: float) -> None:
         self._fast, self._bulk = fast, bulk
@@ -137,7 +127,7 @@ class Store:
     ) -> Accepted:
         """Takes a user's events, all in one atomic step; the next read on any connection sees them.
 
-        An `event_id` met within 48 h changes nothing. Impressions are counted and logged, but join no history.
+        An `event_id` met within 48 h changes nothing. Impressions are counted and logged, and in no history.
 
         Args:
             user_id: whose.
@@ -147,14 +137,14 @@ class Store:
         Raises:
             VersionMismatch: the user's record has another layout.
             Erased: the user was deleted and may not come back.
-            StoreUnavailable: Redis does not answer, or the drain has not run for so long that the outbox is full.
+            StoreUnavailable: Redis does not answer, or the outbox is full because the drain does not run.
         """
         return self.accept_many([(user_id, events)], now_ms=now_ms)[0]
 
     def accept_many(
         self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], *, now_ms: int | None = None
     ) -> list[Accepted]:
-        """`accept_events` for several users in one trip a node; one user's failure undoes no other's events."""
+        """`accept_events` for several users in one trip a node; one user's failure undoes no other's."""
         sent = [(user_id, some) for user_id, some in events if some]
         with mapped("accept_events", self._budget_ms):
             replies = self._accept(sent, now_ms)
@@ -168,7 +158,7 @@ class Store:
                     raise Erased(f"user {sent[place][0]!r} was deleted; events of this id are refused")
                 if isinstance(reply, redis.ResponseError) and "FULL" in str(reply):
                     raise StoreUnavailable(
-                        f"{OUTBOX_KEPT} events wait in one outbox; see why the drain does not run, then send again"
+                        f"{OUTBOX_KEPT} events wait in one outbox; see why no drain runs, then send again"
                     )
                 replies[place] = reply
             answers = iter(Accepted(*map(int, reply)) for reply in checked(replies))
@@ -202,12 +192,10 @@ class Store:
             if left is None:
                 return 0
             record, identities = left
-            done = self._user_key(into, "j") + b":" + _hash_of(source)
-            args = [prefix(USER), prefix(MOVED), HISTORY_LENGTH, HISTORY_TTL_S, EVENT_ROW.itemsize]
-            joined = self._fast.eval(
-                scripts.JOIN, 3, self._user_key(into, "h"), done, self._user_key(into, "d"),
-                *args, record, DEDUPE_WINDOW_S, "" if now_ms is None else now_ms, *_flat(identities),
-            )  # fmt: skip
+            done = self._user_key(into, "j") + b":" + identity_hash(source)
+            keys = [self._user_key(into, "h"), done, self._user_key(into, "d")]
+            when = "" if now_ms is None else now_ms
+            joined = self._fast.eval(scripts.JOIN, 3, *keys, record, when, *_flat(identities))
             self._fast.delete(aside, self._user_key(source, "d"))
         return int(joined)
 
@@ -223,7 +211,7 @@ class Store:
     def load_users(
         self, user_ids: Sequence[str], records: Sequence[bytes], arrived_ms: Int64s | None = None
     ) -> list[int]:
-        """Puts users' records (`pack_users`) in place; returns the places of those that were left as they were.
+        """Puts users' records (`pack_users`) in place; returns the places of those that were left as is.
 
         A user is left who has taken an event that the log behind the record may lack: later than the newest
         event of the record or, where given, than `arrived_ms`, (n,).
@@ -241,14 +229,17 @@ class Store:
     def mark_loaded(self, said: dict[str, str | int]) -> None:
         """Notes what was loaded, and when: the store is empty no longer."""
         with mapped("mark_loaded", BULK_TIMEOUT_S * 1000):
-            self._bulk.hset(self._key("live"), mapping={**said, "loaded_at": f"{time.time():.3f}"})
+            mapping: dict[Any, Any] = {**said, "loaded_at": f"{time.time():.3f}"}
+            self._bulk.hset(self._key("live"), mapping=mapping)
 
     def log_exposure(self, packed: bytes, shard: int | None = None) -> int:
         """Adds a slate (`packing.pack_exposure`) to the stream; returns how many old ones the bound cost."""
         at = (zlib.crc32(packed) if shard is None else shard) % EXPOSURE_SHARDS
         keys = [self._key(f"{{x{at}}}:x"), self._key(f"{{x{at}}}:lost")]
         with mapped("log_exposure", self._budget_ms):
-            return int(checked(self._run(self._fast, [(scripts.EXPOSE, *keys, packed, EXPOSURES_KEPT)], keys=2))[0])
+            return int(
+                checked(self._run(self._fast, [(scripts.EXPOSE, *keys, packed, EXPOSURES_KEPT)], keys=2))[0]
+            )
 
     def exposures_lost(self) -> int:
         """Slates dropped from full streams, ever."""
@@ -286,9 +277,10 @@ class Store:
         """
         with mapped("delete_user", BULK_TIMEOUT_S * 1000):
             if refuse:
-                self._bulk.sadd(self._shard_key(user_id, "g").decode(), _hash_of(user_id))
+                self._bulk.sadd(self._shard_key(user_id, "g").decode(), identity_hash(user_id))
             removed = {
-                place: int(self._bulk.unlink(self._user_key(user_id, kind))) for place, kind in _PLACES.items()
+                place: int(self._bulk.unlink(self._user_key(user_id, kind)))
+                for place, kind in _PLACES.items()
             }
             removed["merges"] = sum(int(self._bulk.unlink(key)) for key in self._merges(user_id))
             for place, entries in self._entries_of(user_id).items():
@@ -300,14 +292,15 @@ class Store:
         """What Redis holds of a user, by place; all 0 once the user is deleted."""
         with mapped("find_user", BULK_TIMEOUT_S * 1000):
             found = {
-                place: int(self._bulk.exists(self._user_key(user_id, kind))) for place, kind in _PLACES.items()
+                place: int(self._bulk.exists(self._user_key(user_id, kind)))
+                for place, kind in _PLACES.items()
             }
             found["merges"] = len(self._merges(user_id))
             return found | {place: len(entries) for place, entries in self._entries_of(user_id).items()}
 
     def refuse(self, user_ids: Iterable[str]) -> None:
         """Takes no events of these ids from now on."""
-        self.refuse_hashes((_shard(user_id), _hash_of(user_id)) for user_id in user_ids)
+        self.refuse_hashes((_shard(user_id), identity_hash(user_id)) for user_id in user_ids)
 
     def refuse_hashes(self, hashes: Iterable[tuple[int, bytes]]) -> None:
         """The same where only shard and hash are known: the ids themselves are gone."""
@@ -318,7 +311,7 @@ class Store:
     def readmit(self, user_id: str) -> None:
         """Takes events of an id again that was refused."""
         with mapped("readmit", BULK_TIMEOUT_S * 1000):
-            self._bulk.srem(self._shard_key(user_id, "g").decode(), _hash_of(user_id))
+            self._bulk.srem(self._shard_key(user_id, "g").decode(), identity_hash(user_id))
 
     def point_merged(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Makes users' events and reads those of the users whom they were merged into."""
@@ -344,24 +337,29 @@ class Store:
 
     def put_activity(self, watermark_ms: int, hours: dict[int, bytes], ttl_s: int) -> None:
         """Puts up packed clock hours and their watermark, in one step."""
-        with mapped("put_activity", BULK_TIMEOUT_S * 1000):
-            with node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe:
-                for hour, packed in hours.items():
-                    pipe.set(self._key(f"{{act}}:{hour}"), packed, ex=ttl_s)
-                pipe.set(self._key("{act}:w"), watermark_ms)
-                pipe.execute()
+        mark = self._key("{act}:w")
+        with (
+            mapped("put_activity", BULK_TIMEOUT_S * 1000),
+            node_of(self._bulk, mark).pipeline(transaction=True) as pipe,
+        ):
+            for hour, packed in hours.items():
+                pipe.set(self._key(f"{{act}}:{hour}"), packed, ex=ttl_s)
+            pipe.set(mark, watermark_ms)
+            pipe.execute()
 
     def get_activity(self, wanted: Callable[[int], list[int]]) -> tuple[int, dict[int, bytes]]:
-        """The watermark, and the packed clock hours that are wanted as of it, read as they stood at one moment."""
+        """The watermark and the packed clock hours that are wanted as of it, as they stood at one moment."""
         mark = self.activity_watermark()
         while True:
             hours = wanted(mark)
-            with mapped("get_activity", BULK_TIMEOUT_S * 1000):
-                with node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe:
-                    pipe.get(self._key("{act}:w"))
-                    for hour in hours:
-                        pipe.get(self._key(f"{{act}}:{hour}"))
-                    said, *packed = pipe.execute()
+            with (
+                mapped("get_activity", BULK_TIMEOUT_S * 1000),
+                node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe,
+            ):
+                pipe.get(self._key("{act}:w"))
+                for hour in hours:
+                    pipe.get(self._key(f"{{act}}:{hour}"))
+                said, *packed = pipe.execute()
             if int(said or 0) == mark:
                 return mark, {h: p for h, p in zip(hours, packed, strict=True) if p is not None}
             mark = int(said or 0)
@@ -411,20 +409,15 @@ class Store:
         with mapped("ping", self._budget_ms):
             self._fast.ping()
 
-    def _accept(
-        self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], now_ms: int | None
-    ) -> list[Any]:
+    def _accept(self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], now_ms: int | None) -> list[Any]:
         return self._run(self._fast, [self._accepting(*one, now_ms) for one in events], keys=4)
 
     def _accepting(self, user_id: str, events: Sequence[AcceptedEvent], now_ms: int | None) -> Command:
         keys = [self._user_key(user_id, kind) for kind in "hd"]
         keys += [self._shard_key(user_id, kind) for kind in "og"]
-        args: list[Any] = [prefix(USER), prefix(MOVED), HISTORY_LENGTH, HISTORY_TTL_S, DEDUPE_WINDOW_S,
-                           EVENT_ROW.itemsize, _hash_of(user_id), MAX_EVENTS_A_MINUTE, MAX_EVENTS_A_DAY,
-                           OUTBOX_KEPT, "" if now_ms is None else now_ms]  # fmt: skip
+        args: list[Any] = [identity_hash(user_id), "" if now_ms is None else now_ms, OUTBOX_KEPT]
         for event in events:
-            facts, head, tail = event_facts(event), event_head(event), event_tail(event, user_id)
-            args += [_hash_of(event.event_id), event_row(event), facts, head, tail]
+            args += event_parts(event, user_id)
         return (scripts.ACCEPT, *keys, *args)
 
     def _run(self, client: Client, commands: list[Command], keys: int) -> list[Any]:
@@ -463,7 +456,9 @@ class Store:
         """Entries of the streams that name a user."""
         outbox = self._shard_key(user_id, "o").decode()
         events = [
-            e for e in self._all_entries(outbox) if unpack_event(next(iter(e.fields.values())))["user_id"] == user_id
+            e
+            for e in self._all_entries(outbox)
+            if unpack_event(next(iter(e.fields.values())))["user_id"] == user_id
         ]
         slates = [
             e
@@ -474,11 +469,13 @@ class Store:
         return {"events waiting": events, "slates waiting": slates}
 
     def _all_entries(self, stream: str) -> Iterable[Entry]:
-        start = "-"
-        while found := node_of(self._bulk, stream).xrange(stream, min=start, count=2000):
-            for place, fields in found:
-                yield Entry(stream, place, fields)
-            start = "(" + found[-1][0].decode()
+        start = b"-"
+        while True:
+            found: Any = node_of(self._bulk, stream).xrange(stream, min=start, count=2000)
+            if not found:
+                return
+            yield from (Entry(stream, place, fields) for place, fields in found)
+            start = b"(" + found[-1][0]
 
     def _outboxes(self) -> list[str]:
         return [self._key(f"{{u{at}}}:o") for at in range(USER_SHARDS)]
@@ -513,7 +510,3 @@ def _sha(script: str) -> str:
 
 def _shard(user_id: str) -> int:
     return zlib.crc32(user_id.encode("utf-8", "surrogatepass")) % USER_SHARDS
-
-
-def _hash_of(identity: str) -> bytes:
-    return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()

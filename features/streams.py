@@ -1,4 +1,4 @@
-"""Streams of Redis that leave for the workspace: each entry is given to one reader, and stays until it is done.
+"""Streams of Redis that leave for the workspace: each entry goes to one reader, and stays until it is done.
 
 Readers form one consumer group. What a reader took and did not finish is given to the next after a while, so
 an entry is handed out at least once; that it is stored once is for who stores it.
@@ -30,7 +30,7 @@ class Entry:
 
 
 def portions(client: Client, streams: list[str], claim_after_ms: int) -> Iterator[list[Entry]]:
-    """What waits in the streams, portion by portion, in the order of each stream; every entry is to be `finish`ed.
+    """What waits in the streams, in portions, in the order of each stream; every entry is to be `finish`ed.
 
     Args:
         client: of Redis.
@@ -96,7 +96,7 @@ def _only_stream(reply: Any) -> list[Any]:
     """Entries of a reply that names one stream: a list of pairs, or a mapping in newer protocols."""
     if not reply:
         return []
-    parts = list(reply.values())[0] if isinstance(reply, dict) else reply[0][1]
+    parts = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]
     while parts and isinstance(parts[0], list) and parts[0] and isinstance(parts[0][0], tuple | list):
         parts = parts[0]
     return list(parts)

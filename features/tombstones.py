@@ -1,4 +1,5 @@
 """Who was erased (being written)."""
+
 from features.workspace import Workspace
 
 

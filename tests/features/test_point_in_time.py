@@ -183,7 +183,7 @@ def test_labels_are_what_followed_within_a_day(
     log = interactions_of(
         user_id=["a"] * 8 + ["b"],
         video_id=["v1", "v1", "v1", "v2", "v2", "v3", "v3", "v4", "v9"],
-        event=shown + ["play", "like"] + shown + ["skip"] + shown + ["like"] + shown + ["play"],
+        event=[*shown, "play", "like", *shown, "skip", *shown, "like", *shown, "play"],
         ts=[
             T0,
             T0 + minute,  # of another request

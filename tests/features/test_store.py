@@ -248,9 +248,9 @@ def test_many_users_are_accepted_in_one_trip(store: Store) -> None:
 
 def test_a_full_outbox_refuses_and_says_why(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.store.OUTBOX_KEPT", 2)
-    store.accept_events("u", [event("a", 3, NOW), event("b", 3, NOW)])
+    store.accept_events("u", [event("a", 3, NOW), event("b", 3, NOW)], now_ms=NOW)
     with pytest.raises(StoreUnavailable, match="2 events wait in one outbox"):
-        store.accept_events("u", [event("c", 3, NOW)])
+        store.accept_events("u", [event("c", 3, NOW)], now_ms=NOW + 60_000)
     assert history(store, "u").lengths.tolist() == [2]
 
 
@@ -351,7 +351,7 @@ def test_a_history_of_another_layout_is_refused_and_reloading_repairs_it(
 
 def test_a_redis_that_is_gone_or_silent_becomes_our_error_within_the_deadline(tmp_path: Path) -> None:
     gone = Store.connect(f"unix://{tmp_path}/no.sock")
-    with pytest.raises(StoreUnavailable, match="read_user found no Redis"):
+    with pytest.raises(StoreUnavailable, match="read_user: no Redis answers"):
         gone.read_user("u")
     gone.close()
     with socket.socket() as silent:
