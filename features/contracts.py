@@ -47,7 +47,7 @@ MAX_EVENTS_A_DAY: Final = 5000
 """Events of one user beyond these (by `received_at`, in whole UTC minutes and days) are `excess`."""
 
 ACTIVITY_NAMES: Final = tuple(f"{window}_{event}" for window in ("day", "hours") for event in EVENTS)
-"""Columns of a video's activity as of a watermark W: events known since 23 h before the hour of W and before W by
+"""A video's activity as of a watermark W: events known since 23 h before the hour of W and before W, by
 kind, then the same since 1 h before; int32. Excess is left out, and what became known a day late or later."""
 
 ACTIVITY_PERIOD_MS: Final = 60_000
@@ -446,7 +446,7 @@ class VideoTable:
     quality: Floats
     """Columns QUALITY_FEATURES, float32, (n, len(QUALITY_FEATURES)); NaN where unknown."""
     neighbours: npt.NDArray[np.int32]
-    """Rows of the videos that the same people watch, strongest first, int32, (n, k), k >= 0; -1 is padding."""
+    """Rows of videos that the same people watch, strongest first, int32, (n, k), k >= 0; -1 is padding."""
     neighbour_weights: Floats
     """How alike their audiences are, float32, (n, k); 0 in the padding."""
     duration_s: Floats

@@ -126,8 +126,8 @@ return {{accepted, duplicates, conflicts, excess, received}}
 )
 """Takes a user's events: those not met in the window are counted, join the history by time, and go out.
 
-Keys: record, identities of the window, outbox, erased users of the slot. Arguments: hash of the user, the
-time or nothing, bound of the outbox; then for each event the two parts of `packing.event_parts`. A score holds
+Keys: record, identities of the window, outbox, erased users of the slot. Arguments: hash of the user,
+the time or nothing, bound of the outbox; for each event the two parts of `packing.event_parts`. A score holds
 minutes since 2020 and, in its lower 28 bits, the digest of the payload. What happens once a minute for a user
 is done at the first event of the minute.
 """
