@@ -85,7 +85,9 @@ def load_rows(
         sent = _send(client, keys, load, rows, done)
     expected = [len(some) for some in rows.by_shard]
     if rows_in(client, keys, load) != expected:
-        raise StoreUnavailable(f"a node of Redis lost rows of load {load} meanwhile; load again, and it goes on")
+        raise StoreUnavailable(
+            f"a node of Redis lost rows of load {load} meanwhile; load again, and it goes on"
+        )
     finish_load(client, keys, load, schema)
     return Loaded(load, len(matrix), sent)
 
@@ -129,9 +131,7 @@ def _portion(
 ) -> tuple[list[bytes | memoryview], int]:
     """A portion's commands, packed, and how many they are."""
     identity = rows.identity[some]
-    sets, count = set_commands(
-        rows.schema, keys.rows(load, identity, rows.shards[some]), rows.matrix[some]
-    )
+    sets, count = set_commands(rows.schema, keys.rows(load, identity, rows.shards[some]), rows.matrix[some])
     first = _packed(b"RPUSH", keys.index(load, shard).encode(), identity.tobytes())
     last = _packed(b"SET", keys.progress(load, shard).encode(), b"%d" % (start + len(some)))
     return [first, *sets, last], count + 2

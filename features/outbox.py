@@ -41,6 +41,9 @@ EXPOSURES: Final = (
         "history_at", TS, False, "when the newest event arrived that the slate knew of the user; null: none"
     ),
     Column("activity_at", TS, False, "watermark of the videos' activity that the slate knew; null: none"),
+    Column(
+        "statistics_at", TS, False, "instant that the videos' statistics describe; null: the bundle's own"
+    ),
     Column("utc_offset_min", pl.Int16(), False, "the user's clock minus UTC, minutes"),
     Column("device", pl.String(), False, "kind of device"),
     Column("surface", pl.String(), False, "where in the product"),
@@ -174,6 +177,7 @@ def _items(slates: list[Exposure]) -> pl.DataFrame:
         _instants("ts", [slate.ts_ms for slate in slates]),
         _instants("history_at", [slate.history_ms or None for slate in slates]),
         _instants("activity_at", [slate.activity_ms or None for slate in slates]),
+        _instants("statistics_at", [slate.statistics_ms or None for slate in slates]),
         pl.Series("latency_ms", [slate.latency_ms for slate in slates], pl.Float32).fill_nan(None),
         pl.Series("utc_offset_min", [slate.utc_offset_min for slate in slates], pl.Int16),
     )

@@ -70,7 +70,7 @@ _EXPOSURE_TEXTS: Final = (
     *("device", "surface", "country"),
 )
 _RECEIVED: Final = struct.Struct("<qB")
-_EXPOSED: Final = struct.Struct("<qfqqh")
+_EXPOSED: Final = struct.Struct("<qfqqqh")
 _FACTS: Final = struct.Struct("<hbqI")
 _FLOAT: Final = struct.Struct("<f")
 _EVENT_ROW: Final = struct.Struct("<qqfB")
@@ -153,6 +153,8 @@ class Exposure:
     """When the newest event that the slate was made from arrived, ms since the epoch; 0 for none."""
     activity_ms: int = 0
     """Watermark of the activity that it was made from, ms since the epoch; 0 for none."""
+    statistics_ms: int = 0
+    """Instant that its statistics describe, ms since the epoch; 0 for the bundle's own."""
     utc_offset_min: int = 0
     device: str | None = None
     surface: str | None = None
@@ -313,6 +315,7 @@ def pack_exposure(exposure: Exposure) -> bytes:
         exposure.latency_ms,
         exposure.history_ms,
         exposure.activity_ms,
+        exposure.statistics_ms,
         exposure.utc_offset_min,
     )
     return b"".join((head, items.tobytes(), shown, *map(_text, texts)))
@@ -323,7 +326,7 @@ def unpack_exposure(packed: bytes) -> Exposure:
     count, at = _open(packed, EXPOSURE)
     items = _rows(packed, ITEM_ROW, count, at)
     at += items.nbytes
-    ts_ms, latency_ms, history_ms, activity_ms, offset = _EXPOSED.unpack_from(packed, at)
+    ts_ms, latency_ms, history_ms, activity_ms, statistics_ms, offset = _EXPOSED.unpack_from(packed, at)
     texts = dict(zip(_EXPOSURE_TEXTS, _texts(packed, at + _EXPOSED.size, len(_EXPOSURE_TEXTS)), strict=True))
     return Exposure(
         request_id=texts["request_id"] or "",
@@ -339,6 +342,7 @@ def unpack_exposure(packed: bytes) -> Exposure:
         latency_ms=latency_ms,
         history_ms=history_ms,
         activity_ms=activity_ms,
+        statistics_ms=statistics_ms,
         utc_offset_min=offset,
         device=texts["device"],
         surface=texts["surface"],

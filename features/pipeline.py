@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from features.assemble import FEATURE_NAMES
 from features.catalogue import is_bare, register
 from features.contracts import VideoTable
 from features.definitions import feature_version
 from features.errors import BadInput, NotFound
 from features.histories import EventLog, LogCounts, build_event_log
+from features.merges import apply_merges, merges
+from features.training_set import training_set
 from features.videos import build_video_table
 from features.workspace import Workspace
 
@@ -53,20 +60,18 @@ def build_features(
         BadInput: there are no interactions, or more than that share names unknown videos.
         NotFound: the named space is not there.
     """
-    interactions = workspace.interactions.read()
+    interactions = apply_merges(workspace.interactions.scan(), merges(workspace)).collect()
     if not len(interactions):
         raise BadInput(f"there are no interactions in {workspace.root}; run `reelrank events import` first")
     space_version, encoder_version = _versions(workspace, space_version)
     catalogue = _catalogue(workspace, interactions, encoder_version)
     events, counts = build_event_log(interactions, catalogue)
     _refuse_strangers(counts, max_unknown_share)
-    space = workspace.space(space_version).read() if space_version else None
-    embeddings = workspace.embeddings(encoder_version).read() if encoder_version else None
     known = interactions.join(
         catalogue.select("video_id", "video_key"), on="video_id", how="inner", maintain_order="left"
     )
     return FeatureSet(
-        videos=build_video_table(catalogue, space, embeddings),
+        videos=_video_table(workspace, catalogue, space_version, encoder_version),
         interactions=known,
         log=events,
         catalogue=catalogue,
@@ -78,10 +83,63 @@ def build_features(
 
 
 def load_store(features: FeatureSet, store: Store, workspace: Workspace) -> int:
-    """Puts every user's counters and history into Redis; returns how many users."""
+    """Puts the videos' statistics and all users' counters and histories into Redis; returns how many users."""
     from features.loading import load_everybody  # Redis is not needed to train
+    from features.statistic_rows import load_statistics
 
+    version = features.feature_version
+    load_statistics(store.rows, features.interactions, features.log, features.videos, version)
     return load_everybody(store, workspace, features.log, features.catalogue, features.feature_version)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What was written."""
+
+    rows: int
+    features: int
+    files: int
+    feature_version: str
+
+
+def write_training_set(
+    workspace: Workspace, out: Path, progress: Callable[[int], None] | None = None
+) -> TrainingSet:
+    """Writes a training set (`training_set`) as Parquet files below a new directory, whole or not at all.
+
+    Args:
+        workspace: whose log, catalogue and newest space it is made of.
+        out: a directory that is not there yet.
+        progress: called with the number of rows written so far.
+    """
+    table = workspace.interactions
+    if not table.exists():
+        raise BadInput(f"there are no interactions in {workspace.root}; run `reelrank events import` first")
+    space_version, encoder_version = _versions(workspace, None)
+    catalogue = workspace.catalogue.read().sort("video_key")
+    videos = _video_table(workspace, catalogue, space_version, encoder_version)
+    aside = out.parent / f".{out.name}.{os.getpid()}.tmp"
+    aside.mkdir(parents=True)
+    rows = files = 0
+    try:
+        log = apply_merges(table.scan(), merges(workspace))
+        for frame in training_set(log, catalogue, videos, scratch=out.parent):
+            frame.write_parquet(aside / f"part-{files:05d}.parquet")
+            rows, files = rows + len(frame), files + 1
+            if progress:
+                progress(rows)
+        os.rename(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return TrainingSet(rows, len(FEATURE_NAMES), files, feature_version())
+
+
+def _video_table(
+    workspace: Workspace, catalogue: pl.DataFrame, space_version: str | None, encoder_version: str | None
+) -> VideoTable:
+    space = workspace.space(space_version).read() if space_version else None
+    embeddings = workspace.embeddings(encoder_version).read() if encoder_version else None
+    return build_video_table(catalogue, space, embeddings)
 
 
 def _versions(workspace: Workspace, wanted: str | None) -> tuple[str | None, str | None]:

@@ -176,7 +176,9 @@ def _read(client: Client, keys: RowKeys, pointer: str) -> RowLoad | None:
     return RowLoad(schema, load, *(int(said[name]) for name in (b"rows", b"as_of_ms", b"loaded_ms")))
 
 
-def _eval(client: Client, script: str, names: Sequence[str], *args: str | int, entity: str, load: str) -> None:
+def _eval(
+    client: Client, script: str, names: Sequence[str], *args: str | int, entity: str, load: str
+) -> None:
     try:
         client.eval(script, len(names), *names, *args)
     except redis.ResponseError as error:

@@ -10,6 +10,7 @@ and the outbox of accepted events can be listed without knowing the users:
 `rr:{u17}:o`         outbox: stream of accepted events, until drained
 `rr:{x3}:x`          exposures: stream of slates, bounded; `rr:{x3}:lost` counts what the bound cost
 `rr:{act}:<hour>`    activity of videos in a clock hour; `rr:{act}:w` up to where it is counted
+`rr:{f3}:…`          feature rows and what is said of them: see `rows.py`
 `rr:live`            what was loaded; `rr:bundle` which bundle is served
 
 Redis exceptions end here: callers meet `StoreTimeout`, `StoreUnavailable` or `VersionMismatch`.
@@ -48,6 +49,7 @@ from features.packing import (
     unpack_exposure,
     unpack_user,
 )
+from features.rows import RowStore
 from features.scripts import HISTORY_TTL_S
 from features.streams import Entry, finish, portions
 from features.workspace import Workspace
@@ -91,6 +93,8 @@ class Store:
     def __init__(self, fast: Client, bulk: Client, namespace: str, timeout_s: float) -> None:
         self._fast, self._bulk = fast, bulk
         self._namespace, self._budget_ms = namespace, timeout_s * 1000
+        self.rows = RowStore(fast, bulk, namespace, timeout_s)
+        """Feature rows, on the same connections."""
 
     @classmethod
     def connect(cls, url: str, namespace: str = "rr", timeout_s: float = 0.25) -> Store:

@@ -19,7 +19,7 @@ from features.counters import counters_now
 from features.errors import BadInput
 from features.histories import gather_histories
 from features.importers import import_embeddings, import_events
-from features.pipeline import FeatureSet, build_features, load_store
+from features.pipeline import FeatureSet, build_features, load_store, write_training_set
 from features.workspace import Workspace, open_workspace, workspace_to_fill
 from infra.nightly import (
     NightlyResult,
@@ -120,6 +120,20 @@ def build(args: Namespace, screen: Screen) -> dict[str, Any]:
     }
     screen.stages.note(describe_features(counts))
     return counts
+
+
+def training_set(args: Namespace, screen: Screen) -> dict[str, Any]:
+    """`reelrank features training-set --out DIR`: what was shown, features as of then, and what followed."""
+    out = Path(args.out)
+    if out.exists():
+        raise BadInput(f"--out {out} is there already; name a directory that is not")
+    workspace = open_workspace(args.workspace)
+    with screen.stages.stage("write the training set") as advance:
+        parts = write_training_set(workspace, out, lambda rows: advance(rows, 0, "rows"))
+    screen.stages.note(
+        f"{parts.rows:,} rows of {parts.features} features in {parts.files} file(s) below {out}"
+    )
+    return {**dataclasses.asdict(parts), "out": str(out)}
 
 
 def train(args: Namespace, screen: Screen) -> dict[str, Any]:

@@ -17,7 +17,10 @@ import polars as pl
 
 from features.activity_board import ActivitySnapshot
 from features.contracts import Int64s, VideoTable
-from features.errors import NotFound, RecError
+from features.errors import NotFound, RecError, VersionMismatch
+from features.row_loads import RowLoad
+from features.rows import RowStore
+from features.statistic_rows import read_statistics, statistic_schema
 from features.workspace import Workspace
 from ingest.encoders.query import QueryEncoder
 from ranker.bundle import Bundle, load_bundle
@@ -72,6 +75,8 @@ class Desk:
     """Commit of the catalogue that the shelf was read from."""
     activity_ms: int = 0
     """Watermark of the videos' activity, ms since the epoch; 0 where it is the bundle's own."""
+    statistics_load: RowLoad | None = None
+    """Where the videos' statistics are from; None where they are the bundle's own."""
 
     @property
     def name(self) -> str:
@@ -97,6 +102,24 @@ def with_activity(desk: Desk, activity: ActivitySnapshot) -> Desk:
     counts = activity.matrix(desk.videos.keys)
     bundle = dataclasses.replace(desk.bundle, activity=counts)
     return dataclasses.replace(desk, bundle=bundle, activity_ms=activity.watermark_ms)
+
+
+def with_statistics(desk: Desk, rows: RowStore) -> Desk:
+    """The desk with the statistics of the last night for its bundle's features; the same where it has them.
+
+    A load older than the bundle is passed over: the bundle's own statistics know more.
+    """
+    try:
+        load = rows.find(statistic_schema(desk.bundle.manifest["feature_version"]))
+    except (NotFound, VersionMismatch):
+        return desk
+    held = desk.statistics_load
+    if load.as_of_ms <= desk.bundle.manifest["training_window_ms"][1] or (held and held.load == load.load):
+        return desk
+    matrix = read_statistics(rows, load, desk.videos.keys, desk.bundle.statistics)
+    return dataclasses.replace(
+        desk, bundle=dataclasses.replace(desk.bundle, statistics=matrix), statistics_load=load
+    )
 
 
 def open_desk(workspace: Workspace, bundle_name: str) -> Desk:

@@ -49,6 +49,7 @@ def exposure_of(answer: Answer, desk: Desk) -> Exposure:
         latency_ms=answer.latency_ms,
         history_ms=answer.history_ms,
         activity_ms=desk.activity_ms,
+        statistics_ms=desk.statistics_load.as_of_ms if desk.statistics_load else 0,
         utc_offset_min=int(answer.ask.context.utc_offset_min[0]),
         device=next(iter(answer.ask.context.device), None),
         surface=answer.ask.surface,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,7 +18,7 @@ from features.errors import BadInput, NotFound, RecError, StoreUnavailable, Vers
 from features.store import Store
 from features.workspace import Workspace, open_workspace
 from serving.degrade import Breaker
-from serving.desk import Desk, open_desk, restock, with_activity
+from serving.desk import Desk, open_desk, restock, with_activity, with_statistics
 from serving.executor import BoundedExecutor
 from serving.metrics import SWAPS, Metrics
 from serving.pipeline import Kitchen
@@ -37,6 +39,7 @@ class Live:
         self.pages = BoundedExecutor("page", settings.threads, settings.waiting)
         self._refused = ""
         self._activity = ActivitySnapshot()
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._users: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def wanted_bundle(self) -> str:
@@ -48,13 +51,16 @@ class Live:
         return time.time_ns() // 1_000_000 + self.settings.clock_shift_ms
 
     def refresh(self) -> None:
-        """Takes a newly published bundle, a changed catalogue and the newest activity of the videos."""
+        """Takes a newly published bundle, a changed catalogue, and the newest numbers of the videos."""
         self._refresh_bundle()
         try:
             self._activity = read_activity(self.store, self._activity)
-        except (StoreUnavailable, VersionMismatch) as error:
-            log.warning("activity kept watermark=%d error=%s", self._activity.watermark_ms, error)
-        self.desk = with_activity(self.desk, self._activity)
+            self.desk = with_activity(self.desk, self._activity)
+            self.desk = with_statistics(self.desk, self.store.rows)
+            if self.desk.statistics_load is not None:
+                self.store.rows.register_worker(self._name, self.desk.statistics_load)
+        except (StoreUnavailable, VersionMismatch, NotFound) as error:
+            log.warning("numbers kept watermark=%d error=%s", self._activity.watermark_ms, error)
 
     def _refresh_bundle(self) -> None:
         """Takes a newly published bundle or a changed catalogue; a bundle that does not load is refused."""

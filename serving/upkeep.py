@@ -51,6 +51,7 @@ def drain_and_count(workspace: Workspace, store: Store, clock_shift_ms: int = 0)
     clock_ms = store.clock_ms() + clock_shift_ms  # first: what arrives during the drain may miss it
     moved = store.drain(workspace)
     publish_activity(workspace, store, clock_ms)
+    store.rows.sweep()
     return moved
 
 

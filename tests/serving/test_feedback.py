@@ -6,10 +6,14 @@ import time
 import polars as pl
 import pytest
 
-from features.contracts import INTERACTIONS
+from features.contracts import DEVICES, INTERACTIONS
+from features.packing import AcceptedEvent
+from features.pipeline import load_store
 from features.store import EXPOSURES, Store
 from features.tables import Table
 from features.workspace import open_workspace
+from serving.upkeep import drain_and_count
+from tests.serving.conftest import video_id
 
 
 def send(client, user, *events):
@@ -113,3 +117,46 @@ def test_feedback_and_what_was_shown_reach_the_workspace_once(world, redis_url, 
     assert (stored["request_id"], stored["surface"]) == (answer["request_id"], "home")
     shown = Table(apart.root / "exposures", EXPOSURES).read()
     assert shown.filter(pl.col("request_id") == answer["request_id"]).height in (1, 4)
+
+
+def test_events_say_where_they_come_from_and_conflicts_and_deleted_users_are_told(client, loaded):
+    event = {"video_id": "jazz/03.mp4", "event": "like", "event_id": "clash", "ts": "2026-01-05T10:00:00Z"}
+    body = {"user_id": "teller", "events": [event], "context": {"device": "tv", "utc_offset_min": 120}}
+    assert client.post("/v1/events", json=body).json()["accepted"] == 1
+    other = send(client, "teller", {**event, "video_id": "jazz/04.mp4"}).json()
+    assert (other["accepted"], other["conflicts"], other["excess"]) == (0, 1, 0)
+    with contextlib.closing(Store.connect(loaded, timeout_s=5)) as store:
+        counters = store.read_user("teller").counters
+        assert counters.devices[0, DEVICES.index("tv")] == 1
+        assert counters.hours[0, 12 // 3] == 1
+        store.delete_user("teller")
+        gone = send(client, "teller", event)
+        store.readmit("teller")
+    assert gone.status_code == 410, gone.text
+    assert "'teller' was deleted" in gone.json()["detail"]
+
+
+def test_a_slate_notes_what_it_knew_of_the_user_and_of_the_videos(world, redis_url, serve, tmp_path):
+    namespace = "noting"
+    store = Store.connect(redis_url, namespace, timeout_s=5)
+    with contextlib.closing(store):
+        store.accept_events("u01", [AcceptedEvent("n1", 0, video_id("surf", 0), "like", 1_767_000_000_000)])
+        apart = open_workspace(tmp_path / "apart", create=True)
+        drain_and_count(apart, store)
+        load_store(world.features, store, apart)
+        with serve(world.workspace.root, redis_url=redis_url, namespace=namespace) as client:
+            deadline = time.monotonic() + 20
+            shown = apart.interactions.read(["ts"]).head(0)
+            while not len(shown) or shown["activity_at"].null_count():
+                assert time.monotonic() < deadline
+                client.post(
+                    "/v1/recommendations",
+                    json={"user_id": "u01", "k": 2, "context": {"device": "ios", "surface": "feed"}},
+                )
+                time.sleep(0.1)
+                store.drain(apart)
+                shown = Table(apart.root / "exposures", EXPOSURES).read().tail(1)
+    row = shown.row(0, named=True)
+    assert (row["device"], row["surface"], row["utc_offset_min"]) == ("ios", "feed", 0)
+    assert row["history_at"] is not None
+    assert row["activity_at"] <= row["ts"]
