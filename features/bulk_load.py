@@ -1,8 +1,9 @@
 """A matrix of features into Redis: laid out by NumPy, sent in portions, resumed where it was cut off.
 
-Each portion is, on the node of its shard and in this order: its identities, so that what follows can be removed
-again; its rows; and the count of rows that are in. A node that comes back with what its append-only file holds
-thus never counts a row that it lacks. The next portion is sent before the replies to the last one are read.
+Each portion is, on the node of its shard and in this order: its identities, so that what follows can be
+removed again; its rows; and the count of rows that are in. A node that comes back with what its append-only
+file holds thus never counts a row that it lacks. The next portion is sent before the replies to the last one
+are read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import redis
 
 from features.contracts import Floats, Int64s
 from features.errors import BadInput, StoreUnavailable
@@ -61,8 +61,8 @@ def load_rows(
 ) -> Loaded:
     """Stores rows under a load of their own, and makes it the live one when all of them are in.
 
-    Until then, and where the load is cut off, what was live before stays so. The same call again goes on after
-    the rows that are in.
+    Until then, and where the load is cut off, what was live before stays so. The same call again goes on
+    after the rows that are in.
 
     Args:
         client: of one node or a cluster.
@@ -73,8 +73,8 @@ def load_rows(
         as_of_ms: the instant that the features describe, ms since the epoch.
 
     Raises:
-        BadInput: there are no rows, the shapes do not fit, a value is not finite, or a key comes twice; nothing
-            is written then.
+        BadInput: there are no rows, the shapes do not fit, a value is not finite, or a key comes twice;
+            nothing is written then.
         redis.RedisError: Redis fails; load again, and it goes on.
     """
     rows = _checked(schema, row_keys, matrix)
@@ -149,8 +149,8 @@ def _await(connection: Any, replies: int) -> None:
 def _name(rows: _Rows, as_of_ms: int) -> str:
     """The same for the same rows in the same order, and for no others."""
     digest = hashlib.sha256(f"{rows.schema.text}|{as_of_ms}|".encode())
-    digest.update(rows.identity)
-    digest.update(rows.matrix)
+    digest.update(rows.identity.data)
+    digest.update(rows.matrix.data)
     return digest.hexdigest()[:12]
 
 
@@ -179,8 +179,8 @@ def _refuse_not_finite(schema: RowSchema, matrix: Floats) -> None:
     counts = (~finite).sum(0)
     bad = [f"{schema.names[at]} ({counts[at]})" for at in np.flatnonzero(counts)]
     raise BadInput(
-        f"{int((~finite.all(1)).sum())} of {len(matrix)} {schema.entity} rows have values that are not finite, "
-        f"in columns {_some(bad)}; put the columns' defaults there, then load again"
+        f"{int((~finite.all(1)).sum())} of {len(matrix)} {schema.entity} rows have values that are not "
+        f"finite, in columns {_some(bad)}; put the columns' defaults there, then load again"
     )
 
 

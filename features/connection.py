@@ -29,8 +29,8 @@ def connect(url: str, timeout_s: float) -> Client:
         url: `redis://`, `rediss://` or `unix://` of one node;
             `redis+cluster://[user:password@]host[:port][,host[:port]…]` of a Redis Cluster, `rediss+cluster://`
             with TLS. Options follow behind a `?`, as redis-py has them.
-        timeout_s: to connect, and to wait for a reply, s. A cluster's first call also asks for the layout, and
-            tries the named hosts one after the other.
+        timeout_s: to connect, and to wait for a reply, s. A cluster's first call also asks for the layout,
+            and tries the named hosts one after the other.
 
     Raises:
         BadInput: the URL cannot be read.
@@ -60,8 +60,13 @@ def _split(url: str) -> tuple[str, list[ClusterNode]]:
     first, *others = (_host_port(name) for name in hosts.split(","))
     netloc = f"{login}{at}{first[0]}:{first[1]}"
     plain = urlunsplit((parts.scheme.partition("+")[0], netloc, "", parts.query, ""))
-    redis.connection.parse_url(plain)  # what it refuses is refused now, not at the first call
-    return plain, [ClusterNode(host.strip("[]"), port) for host, port in others]
+    # what it refuses is refused now, not at the first call
+    redis.connection.parse_url(plain)  # type: ignore[no-untyped-call]
+    nodes = [
+        ClusterNode(host.strip("[]"), port)  # type: ignore[no-untyped-call]
+        for host, port in others
+    ]
+    return plain, nodes
 
 
 def _host_port(name: str) -> tuple[str, int]:

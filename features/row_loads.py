@@ -1,7 +1,7 @@
 """Loads of feature rows: begun, complete, read by workers, and removed once nobody reads them.
 
-What is said of a load lies in one slot, so that each step below is one atomic script: a worker cannot take up a
-load in the moment it is swept, and the pointer cannot come to stand on one that is being removed.
+What is said of a load lies in one slot, so that each step below is one atomic script: a worker cannot take
+up a load in the moment it is swept, and the pointer cannot come to stand on one that is being removed.
 """
 
 from __future__ import annotations

@@ -110,6 +110,7 @@ def _refuse(schema: RowSchema, values: Sequence[bytes | None]) -> None:
             continue
         said = "no header" if head is None else "packing {}, kind {}, hash {:08x}, {} columns".format(*head)
         raise VersionMismatch(
-            f"a {schema.entity} row is stored with {said} in {len(value)} bytes; this program reads packing "
-            f"{ROW_PACKING}, kind {KINDS[schema.entity]}, {describe(schema)} in {size} bytes; load the rows again"
+            f"a {schema.entity} row is stored with {said} in {len(value)} bytes; this program reads "
+            f"packing {ROW_PACKING}, kind {KINDS[schema.entity]}, {describe(schema)} in {size} bytes; "
+            "load the rows again"
         )

@@ -49,7 +49,10 @@ def sweep_rows(client: Client, keys: RowKeys) -> Swept:
 def _remove_shard(client: Client, keys: RowKeys, load: str, shard: int) -> int:
     """Removes one shard's rows; a portion's identities go after its rows, so that none is forgotten."""
     index, removed = keys.index(load, shard), 0
-    while (portion := client.lindex(index, 0)) is not None:
+    while True:
+        portion: Any = client.lindex(index, 0)
+        if portion is None:
+            break
         identity = np.frombuffer(portion, np.uint8).reshape(-1, _IDENTITY_BYTES[keys.entity])
         removed += _unlink(client, index, keys.rows(load, identity, np.full(len(identity), shard, np.uint8)))
         client.lpop(index)

@@ -27,13 +27,13 @@ class Request:
 
 @contextlib.contextmanager
 def borrowed(node: redis.Redis) -> Iterator[Any]:
-    """A connection of the node's pool; after a failure it is closed, for replies may still be under way on it."""
+    """A connection of the node's pool; after a failure it is closed: replies may still be under way on it."""
     pool = node.connection_pool
     connection = pool.get_connection()
     try:
         yield connection
     except BaseException:
-        connection.disconnect()
+        connection.disconnect()  # type: ignore[no-untyped-call]
         raise
     finally:
         pool.release(connection)

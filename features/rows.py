@@ -9,17 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import redis
+from redis.cluster import RedisCluster
 
 from features.bulk_load import Loaded, load_rows
 from features.connection import connect, mapped
 from features.contracts import Floats
 from features.nodes import Client, node_of
-from features.row_keys import Bytes, Keys, RowKeys, identities, shards_of
+from features.row_keys import Keys, RowKeys, identities, shards_of
 from features.row_loads import (
     RowLoad,
     find_load,
@@ -52,8 +52,18 @@ class FeatureRows:
         return len(self.present) - int(self.present.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one node is asked of one table."""
+
+    table: int
+    request: Request
+    places: list[int] | None
+    """Places in the table, as the replies come; None for all of them in order."""
+
+
 class RowStore:
-    """Feature rows in one Redis or Redis Cluster. Safe to share between threads; every call has a deadline."""
+    """Feature rows in one Redis or Redis Cluster; threads may share it. Every call has a deadline."""
 
     def __init__(self, fast: Client, bulk: Client, namespace: str, timeout_s: float) -> None:
         self._fast, self._bulk = fast, bulk
@@ -113,10 +123,43 @@ class RowStore:
     def read_together(self, wanted: Sequence[tuple[RowLoad, Keys]]) -> list[FeatureRows]:
         """Rows of several entities, in one trip: all nodes are asked before the first is waited for."""
         with mapped("read_rows", self._budget_ms):
-            asked = [part for load, keys in wanted for part in self._ask(load, keys)]
-            replies = exchange(self._fast, [request for request, _ in asked])
-        answers = iter(zip(asked, replies, strict=True))
-        return [self._answer(load, len(keys), answers) for load, keys in wanted]
+            parts = [part for at, (load, keys) in enumerate(wanted) for part in self._parts(at, load, keys)]
+            replies = exchange(self._fast, [part.request for part in parts])
+        values: list[list[bytes | None]] = [[None] * len(keys) for _, keys in wanted]
+        for part, answers in zip(parts, replies, strict=True):
+            found = [value for answer in answers for value in answer]
+            if part.places is None:
+                values[part.table] = found
+                continue
+            for place, value in zip(part.places, found, strict=True):
+                values[part.table][place] = value
+        return [
+            FeatureRows(*decode_rows(load.schema, some))
+            for (load, _), some in zip(wanted, values, strict=True)
+        ]
+
+    def _parts(self, table: int, load: RowLoad, keys: Keys) -> Iterator[_Part]:
+        """What is asked for one table, node by node."""
+        if not len(keys):
+            return
+        names = self._keys[load.schema.entity]
+        identity = identities(load.schema.entity, keys)
+        shards = shards_of(identity)
+        rows = names.rows(load.load, identity, shards)
+        if not isinstance(self._fast, RedisCluster):
+            yield _Part(table, Request(self._fast, [command(b"MGET", rows)], 1), None)
+            return
+        by_node: dict[int, list[int]] = {}
+        nodes = {
+            shard: node_of(self._fast, names.index(load.load, shard)) for shard in np.unique(shards).tolist()
+        }
+        for shard, node in nodes.items():
+            by_node.setdefault(id(node), []).append(shard)
+        for some in by_node.values():
+            places = [np.flatnonzero(shards == shard) for shard in some]
+            packed = [command(b"MGET", rows[at]) for at in places]
+            request = Request(nodes[some[0]], packed, len(packed))
+            yield _Part(table, request, np.concatenate(places).tolist())
 
     def register_worker(self, worker_id: str, load: RowLoad) -> None:
         """Keeps a load for a worker for 30 s; a worker says it again every 10 s.

@@ -6,7 +6,11 @@ event 9-16, rate 17-32, first event 33-40, watched ms 41-48, counters 49-128, hi
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+import hashlib
+from typing import Any, Final
+
+import redis
 
 from features.contracts import (
     DAY_MS,
@@ -17,6 +21,7 @@ from features.contracts import (
     MAX_EVENTS_A_DAY,
     MAX_EVENTS_A_MINUTE,
 )
+from features.nodes import Client, Command, pipelined
 from features.packing import EVENT_ROW, HEADER, MOVED, USER, USER_HEAD, prefix
 
 HISTORY_TTL_S: Final = 90 * 86_400
@@ -219,3 +224,28 @@ if lost > 0 then redis.call('INCRBY', KEYS[2], lost) end
 return lost
 """
 """Adds a slate to a stream, and counts what its bound cost."""
+
+
+def run(client: Client, commands: list[Command], keys: int) -> list[Any]:
+    """Replies to scripts, errors among them: each is called by its hash; a node that lacks one is sent it.
+
+    Args:
+        client: of Redis.
+        commands: script, its keys, its arguments.
+        keys: how many of them are keys.
+    """
+    slots = [command[1] for command in commands]
+    hashed = [("EVALSHA", _sha(command[0]), keys, *command[1:]) for command in commands]
+    replies = pipelined(client, slots, hashed)
+    lacking = [p for p, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+    if lacking:
+        whole = [("EVAL", commands[place][0], keys, *commands[place][1:]) for place in lacking]
+        again = pipelined(client, [slots[place] for place in lacking], whole)
+        for place, reply in zip(lacking, again, strict=True):
+            replies[place] = reply
+    return replies
+
+
+@functools.cache
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()

@@ -18,8 +18,6 @@ Redis exceptions end here: callers meet `StoreTimeout`, `StoreUnavailable` or `V
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -28,10 +26,10 @@ from typing import Any, Final
 
 import redis
 
-from features import scripts
+from features import scripts, user_moves
 from features.connection import connect, mapped
 from features.contracts import Int64s, check_id
-from features.errors import BadInput, Erased, StoreUnavailable
+from features.errors import Erased, StoreUnavailable
 from features.nodes import Client, Command, all_nodes, checked, node_of, pipelined
 from features.outbox import EXPOSURES as EXPOSURES
 from features.outbox import store_events, store_exposures
@@ -42,20 +40,15 @@ from features.packing import (
     UserState,
     event_parts,
     identity_hash,
-    moved_to,
-    pack_moved,
     prefix,
-    unpack_event,
-    unpack_exposure,
     unpack_user,
 )
 from features.rows import RowStore
 from features.scripts import HISTORY_TTL_S
-from features.streams import Entry, finish, portions
+from features.store_keys import EXPOSURE_SHARDS, StoreKeys, refusal_of, shard_of
+from features.streams import finish, portions
+from features.user_moves import MOST_MERGES
 from features.workspace import Workspace
-
-USER_SHARDS: Final = 256
-EXPOSURE_SHARDS: Final = 16
 
 EXPOSURES_KEPT: Final = 200_000
 """Slates one shard holds before the oldest are dropped and counted."""
@@ -67,9 +60,6 @@ BULK_TIMEOUT_S: Final = 30.0
 LOAD_BATCH: Final = 2000
 CLAIM_AFTER_S: Final = 60.0
 """What another drain has taken and not stored for this long is taken over."""
-
-MOST_MERGES: Final = 16
-"""How often one user may have been merged into another in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +82,7 @@ class Store:
 
     def __init__(self, fast: Client, bulk: Client, namespace: str, timeout_s: float) -> None:
         self._fast, self._bulk = fast, bulk
-        self._namespace, self._budget_ms = namespace, timeout_s * 1000
+        self.keys, self._budget_ms = StoreKeys(namespace), timeout_s * 1000
         self.rows = RowStore(fast, bulk, namespace, timeout_s)
         """Feature rows, on the same connections."""
 
@@ -118,13 +108,7 @@ class Store:
         A user who was merged into another is that other: one more trip.
         """
         with mapped("read_user", self._budget_ms):
-            packed: Any = self._fast.get(self._user_key(user_id, "h"))
-            for _ in range(MOST_MERGES):
-                into = moved_to(packed)
-                if into is None:
-                    return unpack_user(packed)
-                packed = self._fast.get(self._user_key(into, "h"))
-        raise StoreUnavailable(f"user {user_id} was merged more than {MOST_MERGES} times in a row")
+            return unpack_user(user_moves.current_user(self._fast, self.keys, user_id)[1])
 
     def accept_events(
         self, user_id: str, events: Sequence[AcceptedEvent], *, now_ms: int | None = None
@@ -181,31 +165,13 @@ class Store:
             BadInput: both are the same user, or the source was merged into somebody else.
         """
         check_id(source, "user_id")
-        into = self._final(check_id(into, "user_id"))
-        if into == source:
-            raise BadInput(f"user {source!r} cannot be merged into itself")
+        check_id(into, "user_id")
         with mapped("merge_users", self._budget_ms):
-            aside = self._user_key(source, "m")
-            keys = [self._user_key(source, "h"), aside, self._user_key(source, "d")]
-            try:
-                left: Any = self._fast.eval(scripts.LEAVE, 3, *keys, pack_moved(into))
-            except redis.ResponseError as error:
-                if "ELSEWHERE" not in str(error):
-                    raise
-                raise BadInput(f"user {source!r} was merged into {self._final(source)!r} before") from error
-            if left is None:
-                return 0
-            record, identities = left
-            done = self._user_key(into, "j") + b":" + identity_hash(source)
-            keys = [self._user_key(into, "h"), done, self._user_key(into, "d")]
-            when = "" if now_ms is None else now_ms
-            joined = self._fast.eval(scripts.JOIN, 3, *keys, record, when, *_flat(identities))
-            self._fast.delete(aside, self._user_key(source, "d"))
-        return int(joined)
+            return user_moves.merge_users(self._fast, self.keys, source, into, now_ms)
 
     def received(self, user_ids: Sequence[str]) -> list[int]:
         """When each user's newest event arrived, ms since the epoch; 0 for a user without a record."""
-        keys = [self._user_key(user_id, "h") for user_id in user_ids]
+        keys = [self.keys.user(user_id, "h") for user_id in user_ids]
         with mapped("received", BULK_TIMEOUT_S * 1000):
             replies = checked(pipelined(self._bulk, keys, [("GETRANGE", key, 0, 15) for key in keys]))
         return [
@@ -220,34 +186,34 @@ class Store:
         A user is left who has taken an event that the log behind the record may lack: later than the newest
         event of the record or, where given, than `arrived_ms`, (n,).
         """
-        keys = [self._user_key(user_id, "h") for user_id in user_ids]
+        keys = [self.keys.user(user_id, "h") for user_id in user_ids]
         bounds = [""] * len(keys) if arrived_ms is None else arrived_ms.tolist()
         commands: list[Command] = [
             (scripts.LOAD, key, record, HISTORY_TTL_S, bound, prefix(MOVED))
             for key, record, bound in zip(keys, records, bounds, strict=True)
         ]
         with mapped("load_users", BULK_TIMEOUT_S * 1000):
-            replies = checked(self._run(self._bulk, commands, keys=1))
+            replies = checked(scripts.run(self._bulk, commands, keys=1))
         return [place for place, reply in enumerate(replies) if not reply]
 
     def mark_loaded(self, said: dict[str, str | int]) -> None:
         """Notes what was loaded, and when: the store is empty no longer."""
         with mapped("mark_loaded", BULK_TIMEOUT_S * 1000):
             mapping: dict[Any, Any] = {**said, "loaded_at": f"{time.time():.3f}"}
-            self._bulk.hset(self._key("live"), mapping=mapping)
+            self._bulk.hset(self.keys.named("live"), mapping=mapping)
 
     def log_exposure(self, packed: bytes, shard: int | None = None) -> int:
         """Adds a slate (`packing.pack_exposure`) to the stream; returns how many old ones the bound cost."""
         at = (zlib.crc32(packed) if shard is None else shard) % EXPOSURE_SHARDS
-        keys = [self._key(f"{{x{at}}}:x"), self._key(f"{{x{at}}}:lost")]
+        keys = [self.keys.exposure(at), self.keys.lost(at)]
         with mapped("log_exposure", self._budget_ms):
             return int(
-                checked(self._run(self._fast, [(scripts.EXPOSE, *keys, packed, EXPOSURES_KEPT)], keys=2))[0]
+                checked(scripts.run(self._fast, [(scripts.EXPOSE, *keys, packed, EXPOSURES_KEPT)], keys=2))[0]
             )
 
     def exposures_lost(self) -> int:
         """Slates dropped from full streams, ever."""
-        keys = [self._key(f"{{x{at}}}:lost") for at in range(EXPOSURE_SHARDS)]
+        keys = [self.keys.lost(at) for at in range(EXPOSURE_SHARDS)]
         with mapped("exposures_lost", self._budget_ms):
             counts = checked(pipelined(self._fast, keys, [("GET", key) for key in keys]))
         return sum(int(count or 0) for count in counts)
@@ -259,7 +225,7 @@ class Store:
         drain that was cut off, or ran twice, stores each event once.
         """
         moved = 0
-        for streams, keep in ((self._outboxes(), store_events), (self._exposures(), store_exposures)):
+        for streams, keep in ((self.keys.outboxes(), store_events), (self.keys.exposures(), store_exposures)):
             with mapped("drain", BULK_TIMEOUT_S * 1000):
                 for entries in portions(self._bulk, streams, int(claim_after_s * 1000)):
                     moved += keep(workspace, [next(iter(e.fields.items())) for e in entries])
@@ -268,7 +234,7 @@ class Store:
 
     def pending(self) -> int:
         """Accepted events and exposures that wait for the drain."""
-        streams = [*self._outboxes(), *self._exposures()]
+        streams = [*self.keys.outboxes(), *self.keys.exposures()]
         with mapped("pending", BULK_TIMEOUT_S * 1000):
             return sum(checked(pipelined(self._bulk, streams, [("XLEN", stream) for stream in streams])))
 
@@ -279,75 +245,53 @@ class Store:
             user_id: whose.
             refuse: take no events of this id from now on, until `readmit`.
         """
+        if refuse:
+            self.refuse_hashes([refusal_of(user_id)])
         with mapped("delete_user", BULK_TIMEOUT_S * 1000):
-            if refuse:
-                self._bulk.sadd(self._shard_key(user_id, "g").decode(), identity_hash(user_id))
-            removed = {
-                place: int(self._bulk.unlink(self._user_key(user_id, kind)))
-                for place, kind in _PLACES.items()
-            }
-            removed["merges"] = sum(int(self._bulk.unlink(key)) for key in self._merges(user_id))
-            for place, entries in self._entries_of(user_id).items():
-                finish(self._bulk, entries)
-                removed[place] = len(entries)
-        return removed
+            return user_moves.delete_user(self._bulk, self.keys, user_id)
 
     def find_user(self, user_id: str) -> dict[str, int]:
         """What Redis holds of a user, by place; all 0 once the user is deleted."""
         with mapped("find_user", BULK_TIMEOUT_S * 1000):
-            found = {
-                place: int(self._bulk.exists(self._user_key(user_id, kind)))
-                for place, kind in _PLACES.items()
-            }
-            found["merges"] = len(self._merges(user_id))
-            return found | {place: len(entries) for place, entries in self._entries_of(user_id).items()}
+            return user_moves.find_user(self._bulk, self.keys, user_id)
 
-    def refuse(self, user_ids: Iterable[str]) -> None:
-        """Takes no events of these ids from now on."""
-        self.refuse_hashes((_shard(user_id), identity_hash(user_id)) for user_id in user_ids)
-
-    def refuse_hashes(self, hashes: Iterable[tuple[int, bytes]]) -> None:
-        """The same where only shard and hash are known: the ids themselves are gone."""
+    def refuse_hashes(self, refusals: Iterable[tuple[int, bytes]]) -> None:
+        """Takes no events from now on of users of whom `store_keys.refusal_of` alone is known."""
         with mapped("refuse", BULK_TIMEOUT_S * 1000):
-            for shard, hashed in hashes:
-                self._bulk.sadd(self._key(f"{{u{shard}}}:g"), hashed)
+            user_moves.refuse(self._bulk, self.keys, refusals)
 
     def readmit(self, user_id: str) -> None:
         """Takes events of an id again that was refused."""
         with mapped("readmit", BULK_TIMEOUT_S * 1000):
-            self._bulk.srem(self._shard_key(user_id, "g").decode(), identity_hash(user_id))
+            user_moves.readmit(self._bulk, self.keys, user_id)
 
     def point_merged(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Makes users' events and reads those of the users whom they were merged into."""
-        keys = [self._user_key(source, "h") for source, _ in pairs]
-        commands: list[Command] = [
-            ("SET", key, pack_moved(into)) for key, (_, into) in zip(keys, pairs, strict=True)
-        ]
         with mapped("point_merged", BULK_TIMEOUT_S * 1000):
-            checked(pipelined(self._bulk, keys, commands))
+            user_moves.point_merged(self._bulk, self.keys, pairs)
 
     def activity_watermark(self) -> int:
         """Up to where the videos' activity is put up, ms since the epoch; 0 where it never was."""
         with mapped("activity_watermark", self._budget_ms):
-            said: Any = self._fast.get(self._key("{act}:w"))
+            said: Any = self._fast.get(self.keys.named("{act}:w"))
         return int(said or 0)
 
     def activity_hours(self, hours: Sequence[int]) -> set[int]:
         """Those of the clock hours, ms since the epoch, that are put up."""
-        keys = [self._key(f"{{act}}:{hour}") for hour in hours]
+        keys = [self.keys.named(f"{{act}}:{hour}") for hour in hours]
         with mapped("activity_hours", self._budget_ms):
             found = checked(pipelined(self._fast, keys, [("EXISTS", key) for key in keys]))
         return {hour for hour, there in zip(hours, found, strict=True) if there}
 
     def put_activity(self, watermark_ms: int, hours: dict[int, bytes], ttl_s: int) -> None:
         """Puts up packed clock hours and their watermark, in one step."""
-        mark = self._key("{act}:w")
+        mark = self.keys.named("{act}:w")
         with (
             mapped("put_activity", BULK_TIMEOUT_S * 1000),
             node_of(self._bulk, mark).pipeline(transaction=True) as pipe,
         ):
             for hour, packed in hours.items():
-                pipe.set(self._key(f"{{act}}:{hour}"), packed, ex=ttl_s)
+                pipe.set(self.keys.named(f"{{act}}:{hour}"), packed, ex=ttl_s)
             pipe.set(mark, watermark_ms)
             pipe.execute()
 
@@ -358,11 +302,11 @@ class Store:
             hours = wanted(mark)
             with (
                 mapped("get_activity", BULK_TIMEOUT_S * 1000),
-                node_of(self._bulk, self._key("{act}:w")).pipeline(transaction=True) as pipe,
+                node_of(self._bulk, self.keys.named("{act}:w")).pipeline(transaction=True) as pipe,
             ):
-                pipe.get(self._key("{act}:w"))
+                pipe.get(self.keys.named("{act}:w"))
                 for hour in hours:
-                    pipe.get(self._key(f"{{act}}:{hour}"))
+                    pipe.get(self.keys.named(f"{{act}}:{hour}"))
                 said, *packed = pipe.execute()
             if int(said or 0) == mark:
                 return mark, {h: p for h, p in zip(hours, packed, strict=True) if p is not None}
@@ -371,12 +315,12 @@ class Store:
     def is_empty(self) -> bool:
         """True where no histories were loaded: a new server, or one that lost its data."""
         with mapped("is_empty", self._budget_ms):
-            return not self._fast.exists(self._key("live"))
+            return not self._fast.exists(self.keys.named("live"))
 
     def live(self) -> dict[str, str]:
         """What was loaded: `feature_version`, `users`, `loaded_at`; empty where nothing was."""
         with mapped("live", self._budget_ms):
-            said: Any = self._fast.hgetall(self._key("live"))
+            said: Any = self._fast.hgetall(self.keys.named("live"))
         return {key.decode(): value.decode() for key, value in said.items()}
 
     def clock_ms(self) -> int:
@@ -388,7 +332,7 @@ class Store:
     def sample_users(self, n: int) -> list[str]:
         """Some users that have a record, at most n, in no order that means anything."""
         users: list[str] = []
-        pattern = self._key("{u*}:h:*")
+        pattern = self.keys.named("{u*}:h:*")
         with mapped("sample_users", self._budget_ms):
             for node in all_nodes(self._fast):
                 for key in node.scan_iter(match=pattern, count=max(n, 100)):
@@ -400,12 +344,12 @@ class Store:
     def publish(self, bundle: str) -> None:
         """Names the bundle that is served."""
         with mapped("publish", self._budget_ms):
-            self._fast.set(self._key("bundle"), bundle)
+            self._fast.set(self.keys.named("bundle"), bundle)
 
     def published(self) -> str | None:
         """The bundle that is served, or None."""
         with mapped("published", self._budget_ms):
-            said: Any = self._fast.get(self._key("bundle"))
+            said: Any = self._fast.get(self.keys.named("bundle"))
         return None if said is None else said.decode()
 
     def ping(self) -> None:
@@ -414,103 +358,12 @@ class Store:
             self._fast.ping()
 
     def _accept(self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], now_ms: int | None) -> list[Any]:
-        return self._run(self._fast, [self._accepting(*one, now_ms) for one in events], keys=4)
+        return scripts.run(self._fast, [self._accepting(*one, now_ms) for one in events], keys=4)
 
     def _accepting(self, user_id: str, events: Sequence[AcceptedEvent], now_ms: int | None) -> Command:
-        keys = [self._user_key(user_id, kind) for kind in "hd"]
-        keys += [self._shard_key(user_id, kind) for kind in "og"]
+        keys: list[Any] = [self.keys.user(user_id, kind) for kind in "hd"]
+        keys += [self.keys.outbox(shard_of(user_id)), self.keys.refused(shard_of(user_id))]
         args: list[Any] = [identity_hash(user_id), "" if now_ms is None else now_ms, OUTBOX_KEPT]
         for event in events:
             args += event_parts(event, user_id)
         return (scripts.ACCEPT, *keys, *args)
-
-    def _run(self, client: Client, commands: list[Command], keys: int) -> list[Any]:
-        """Runs scripts, (script, keys, arguments) each, by their hashes; a node that lacks one is sent it."""
-        slots = [command[1] for command in commands]
-        hashed = [("EVALSHA", _sha(command[0]), keys, *command[1:]) for command in commands]
-        replies = pipelined(client, slots, hashed)
-        lacking = [p for p, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
-        if lacking:
-            whole = [("EVAL", commands[place][0], keys, *commands[place][1:]) for place in lacking]
-            again = pipelined(client, [slots[place] for place in lacking], whole)
-            for place, reply in zip(lacking, again, strict=True):
-                replies[place] = reply
-        return replies
-
-    def _final(self, user_id: str) -> str:
-        """The user whom this one has become."""
-        with mapped("merge_users", self._budget_ms):
-            for _ in range(MOST_MERGES):
-                packed: Any = self._fast.get(self._user_key(user_id, "h"))
-                into = moved_to(packed)
-                if into is None:
-                    return user_id
-                user_id = into
-        raise StoreUnavailable(f"user {user_id} was merged more than {MOST_MERGES} times in a row")
-
-    def _merges(self, user_id: str) -> list[bytes]:
-        """Keys that say who was merged into a user."""
-        key = self._user_key(user_id, "j") + b":"
-        exact = key.translate(None)  # a pattern: what is special in it is escaped
-        for special in b"\\*?[]":
-            exact = exact.replace(bytes([special]), b"\\" + bytes([special]))
-        return list(node_of(self._bulk, key).scan_iter(match=exact + b"*", count=10_000))
-
-    def _entries_of(self, user_id: str) -> dict[str, list[Entry]]:
-        """Entries of the streams that name a user."""
-        outbox = self._shard_key(user_id, "o").decode()
-        events = [
-            e
-            for e in self._all_entries(outbox)
-            if unpack_event(next(iter(e.fields.values())))["user_id"] == user_id
-        ]
-        slates = [
-            e
-            for stream in self._exposures()
-            for e in self._all_entries(stream)
-            if unpack_exposure(next(iter(e.fields.values()))).user_id == user_id
-        ]
-        return {"events waiting": events, "slates waiting": slates}
-
-    def _all_entries(self, stream: str) -> Iterable[Entry]:
-        start = b"-"
-        while True:
-            found: Any = node_of(self._bulk, stream).xrange(stream, min=start, count=2000)
-            if not found:
-                return
-            yield from (Entry(stream, place, fields) for place, fields in found)
-            start = b"(" + found[-1][0]
-
-    def _outboxes(self) -> list[str]:
-        return [self._key(f"{{u{at}}}:o") for at in range(USER_SHARDS)]
-
-    def _exposures(self) -> list[str]:
-        return [self._key(f"{{x{at}}}:x") for at in range(EXPOSURE_SHARDS)]
-
-    def _key(self, rest: str) -> str:
-        return f"{self._namespace}:{rest}"
-
-    def _user_key(self, user_id: str, kind: str) -> bytes:
-        return self._key(f"{{u{_shard(user_id)}}}:{kind}:{user_id}").encode("utf-8", "surrogatepass")
-
-    def _shard_key(self, user_id: str, kind: str) -> bytes:
-        return self._key(f"{{u{_shard(user_id)}}}:{kind}").encode()
-
-
-_PLACES: Final = {"record": "h", "identities": "d", "record in a merge": "m"}
-
-
-def _flat(pairs: list[Any]) -> list[Any]:
-    """Members and scores in turn, whether they come in turn already or as pairs."""
-    if not pairs or not isinstance(pairs[0], list | tuple):
-        return list(pairs)
-    return [value for pair in pairs for value in pair]
-
-
-@functools.cache
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-def _shard(user_id: str) -> int:
-    return zlib.crc32(user_id.encode("utf-8", "surrogatepass")) % USER_SHARDS

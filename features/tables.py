@@ -32,6 +32,9 @@ from features.errors import CommitConflict, NotFound, StorageFailed
 COMMITS = "_commits"
 WRITERS = 8
 """Files that are written at a time."""
+SMALL_BYTES = 8 << 20
+MOST_SMALL = 16
+"""A directory of a table with more files under SMALL_BYTES than this has them merged, where asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Table:
         *,
         meta: Mapping[str, Any] | None = None,
         onto: Snapshot | None = None,
+        merge_small: bool = False,
     ) -> Snapshot:
         """Adds several files, by directory, in one commit.
 
@@ -122,14 +126,85 @@ class Table:
             frames: rows by directory; "" is the table's own.
             meta: merged over the last commit's meta.
             onto: the commit the rows were computed from; CommitConflict where it is no longer the newest.
+            merge_small: as in `add_files`.
         """
         before = onto or self.snapshot()
-        added = [self._write(frame, part) for part, frame in frames.items() if len(frame)]
-        names = [name for name, _ in added if name not in before.files]
-        if not names and meta is None and before.sequence:
-            return before
-        rows = before.rows + sum(count for name, count in added if name not in before.files)
-        return self._commit(before, (*before.files, *names), rows, {**before.meta, **(meta or {})})
+        return self.add_files(self.write_parts(frames), onto=before, meta=meta, merge_small=merge_small)
+
+    def write_parts(self, frames: Mapping[str, pl.DataFrame]) -> list[tuple[str, int]]:
+        """Writes rows without a commit, so that nobody sees them yet: names and rows of the files."""
+        filled = [(part, frame) for part, frame in frames.items() if len(frame)]
+        with ThreadPoolExecutor(WRITERS) as threads:
+            return list(threads.map(lambda item: self._write(item[1], item[0]), filled))
+
+    def add_files(
+        self,
+        written: Iterable[tuple[str, int]],
+        *,
+        onto: Snapshot,
+        meta: Mapping[str, Any] | None = None,
+        merge_small: bool = False,
+    ) -> Snapshot:
+        """Commits what `write_parts` wrote; nothing changes where it is there already and `meta` is None.
+
+        Args:
+            written: names and rows of files.
+            onto: the commit they come after; CommitConflict where it is no longer the newest.
+            meta: merged over the last commit's meta.
+            merge_small: bring small files of the touched directories together in the same commit. Repeating
+                a write is then told by its rows' keys, no longer by the name of its file.
+        """
+        fresh = {name: count for name, count in written if name not in onto.files}
+        if not fresh and meta is None and onto.sequence:
+            return onto
+        files = (*onto.files, *fresh)
+        if merge_small:
+            for part in {_part(name) for name in fresh}:
+                files = self._merge_small(files, part)
+        return self._commit(onto, files, onto.rows + sum(fresh.values()), {**onto.meta, **(meta or {})})
+
+    def _merge_small(self, files: tuple[str, ...], part: str) -> tuple[str, ...]:
+        """The files, those of a part that are small as one, in the place of the first, where they are many.
+
+        Source: O'Neil et al., "The log-structured merge-tree", Acta Informatica 1996; here with two tiers.
+        """
+        sizes = {name: (self.path / name).stat().st_size for name in files if _part(name) == part}
+        small = [name for name, size in sizes.items() if size < SMALL_BYTES]
+        if len(small) <= MOST_SMALL:
+            return files
+        merged, _ = self._write(self.read(at=Snapshot(0, tuple(small))), part)
+        gone = set(small[1:])
+        return tuple(merged if name == small[0] else name for name in files if name not in gone)
+
+    def rewrite(
+        self, keep: pl.Expr, *, meta: Mapping[str, Any] | None = None, onto: Snapshot | None = None
+    ) -> tuple[Snapshot, int]:
+        """Drops rows in one commit; the commit and how many rows went.
+
+        Only files that hold such a row are written anew, one at a time. The old ones stay on disk for
+        readers of older commits until they are swept.
+
+        Args:
+            keep: False for a row to drop; where it is null the row stays.
+            meta: merged over the last commit's meta; with None, nothing is committed where nothing goes.
+            onto: the commit to start from; CommitConflict where it is no longer the newest.
+        """
+        before = onto or self.snapshot()
+        kept = [self._keep(name, keep.fill_null(True)) for name in before.files]
+        removed = sum(gone for _, gone in kept)
+        if not removed and (meta is None or not before.sequence):
+            return before, 0
+        files = tuple(name for name, _ in kept if name)
+        after = self._commit(before, files, before.rows - removed, {**before.meta, **(meta or {})})
+        return after, removed
+
+    def _keep(self, name: str, keep: pl.Expr) -> tuple[str, int]:
+        """A file with the rows to keep, "" where there are none, and how many rows went."""
+        rows = self.scan(at=Snapshot(0, (name,)))
+        total, gone = rows.select(pl.len(), (~keep).sum().alias("gone")).collect().row(0)
+        if not gone or gone == total:
+            return "" if gone else name, int(gone)
+        return self._write(rows.filter(keep).collect(), _part(name))[0], int(gone)
 
     def replace(
         self, frame: pl.DataFrame, *, meta: Mapping[str, Any] | None = None, onto: Snapshot | None = None
@@ -173,7 +248,7 @@ class Table:
         if len(left) == len(held) or not len(left):
             return name, len(left)
         rows = pl.read_parquet(path).join(keys, on=key, how="anti", maintain_order="left")
-        return self._write(rows, str(Path(name).parent) if "/" in name else "")
+        return self._write(rows, _part(name))
 
     def _dtype(self, name: str) -> pl.DataType:
         return next(column.dtype for column in self.columns if column.name == name)
@@ -206,6 +281,11 @@ class Table:
                 f"commit {after.sequence} of table {self.name} was made by another writer; repeat"
             )
         return after
+
+
+def _part(name: str) -> str:
+    """Directory of a file below its table, "" for the table's own."""
+    return name.rpartition("/")[0]
 
 
 def write_durably(target: Path, content: bytes) -> None:

@@ -28,6 +28,7 @@ from features.loading import load_everybody
 from features.outbox import exposures, store_events
 from features.packing import AcceptedEvent, Exposure, pack_event, pack_exposure
 from features.store import Store
+from features.store_keys import shard_of
 from features.streams import GROUP
 from features.tables import Table
 from features.workspace import Workspace
@@ -80,7 +81,7 @@ def test_a_loaded_user_reads_back_as_the_log_has_them(
 def test_an_accepted_event_is_read_at_once_on_another_connection(store: Store, redis_url: str) -> None:
     accepted = store.accept_events("u", [event("a", 3, NOW), event("b", 6, NOW + 5, "like")])
     assert (accepted.accepted, accepted.duplicates) == (2, 0)
-    other = Store.connect(redis_url, namespace=store._namespace)
+    other = Store.connect(redis_url, namespace=store.keys.namespace)
     found = history(other, "u")
     other.close()
     assert found.video_keys[0, :3].tolist() == [6, 3, -1]
@@ -136,7 +137,7 @@ def test_an_emptied_store_is_filled_again_with_what_came_in_meanwhile(
     store.accept_events("u", [event(f"e{i}", 3 * i, NOW + i, device="tv") for i in range(20)])
     store.drain(workspace)
     client = redis.Redis.from_url(redis_url)
-    client.delete(*client.keys(f"{store._namespace}:*"))
+    client.delete(*client.keys(f"{store.keys.namespace}:*"))
     store.accept_events("u", [event("after", 60, NOW + 100), event("e3", 9, NOW + 3, device="tv")])
     client.close()
     log, _ = build_event_log(workspace.interactions.read(), catalogue)
@@ -264,7 +265,7 @@ def test_what_a_dead_drain_took_is_stored_by_the_next(
 ) -> None:
     store.accept_events("u", [event("a", 3, NOW)])
     client = redis.Redis.from_url(redis_url)
-    outbox = store._shard_key("u", "o").decode()
+    outbox = store.keys.outbox(shard_of("u"))
     client.xgroup_create(outbox, GROUP, "0")
     assert client.xreadgroup(GROUP, "dead", {outbox: ">"})
     client.close()
@@ -338,14 +339,14 @@ def test_a_history_of_another_layout_is_refused_and_reloading_repairs_it(
     store: Store, workspace: Workspace, redis_url: str, random_log: pl.DataFrame, catalogue: pl.DataFrame
 ) -> None:
     client = redis.Redis.from_url(redis_url)
-    client.set(store._user_key("u1", "h"), b"\x09" * 8 + b"x" * 141)
+    client.set(store.keys.user("u1", "h"), b"\x09" * 8 + b"x" * 141)
     with pytest.raises(VersionMismatch, match="load the store again"):
         store.read_user("u1")
     with pytest.raises(VersionMismatch, match="load the store again"):
         store.accept_events("u1", [event("a", 3, NOW)])
     load_everybody(store, workspace, build_event_log(random_log, catalogue)[0], catalogue, "f")
     assert history(store, "u1").lengths[0] > 0
-    assert client.ttl(store._user_key("u1", "h")) > 80 * 86_400
+    assert client.ttl(store.keys.user("u1", "h")) > 80 * 86_400
     client.close()
 
 
