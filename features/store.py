@@ -235,8 +235,8 @@ class Store:
     def pending(self) -> int:
         """Accepted events and exposures that wait for the drain."""
         streams = [*self.keys.outboxes(), *self.keys.exposures()]
-        with mapped("pending", BULK_TIMEOUT_S * 1000):
-            return sum(checked(pipelined(self._bulk, streams, [("XLEN", stream) for stream in streams])))
+        with mapped("pending", self._budget_ms):
+            return sum(checked(pipelined(self._fast, streams, [("XLEN", stream) for stream in streams])))
 
     def delete_user(self, user_id: str, *, refuse: bool = True) -> dict[str, int]:
         """Removes all that Redis holds of a user; returns what was removed, by place.

@@ -20,7 +20,7 @@ from features.workspace import Workspace, open_workspace
 from serving.degrade import Breaker
 from serving.desk import Desk, open_desk, restock, with_activity, with_statistics
 from serving.executor import BoundedExecutor
-from serving.metrics import SWAPS, Metrics
+from serving.metrics import STORE_AGE, STORE_LOST, STORE_WAITING, SWAPS, Metrics
 from serving.pipeline import Kitchen
 from serving.settings import ServeSettings
 
@@ -96,6 +96,26 @@ class Live:
             )
             self._users = commit, counted.to_dicts()
         return self._users[1][:limit]
+
+    def measure_store(self) -> None:
+        """Measures what waits in the store, what it lost, and how old what is live has become."""
+        try:
+            self.metrics.gauge(STORE_WAITING, self.store.pending())
+            self.metrics.gauge(STORE_LOST, self.store.exposures_lost())
+            loaded = self.store.live().get("loaded_at")
+            rows = self.store.rows.live("video")
+            ages = {
+                "users": time.time() - float(loaded) if loaded else None,
+                "statistics": time.time() - rows.loaded_ms / 1e3 if rows else None,
+            }
+        except StoreUnavailable as error:
+            log.warning("store not measured error=%s", error)
+            return
+        if self._activity.watermark_ms:
+            ages["activity"] = (self.now_ms() - self._activity.watermark_ms) / 1e3
+        for what, age in ages.items():
+            if age is not None:
+                self.metrics.gauge(STORE_AGE, max(age, 0.0), what)
 
     def close(self) -> None:
         """Finishes work in progress and lets go of the store."""

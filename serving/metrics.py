@@ -57,9 +57,13 @@ EXPOSURES: Final = Metric(
 )
 SWAPS: Final = Metric("reelrank_bundle_swaps_total", "counter", "Bundles taken into service.", ("outcome",))
 DRAINED: Final = Metric("reelrank_drained_rows_total", "counter", "Rows moved from Redis into the workspace.")
+STORE_WAITING: Final = Metric("reelrank_store_waiting", "gauge", "Events and slates that wait for the drain.")
+STORE_LOST: Final = Metric("reelrank_store_exposures_lost", "gauge", "Slates that full streams have cost.")
+STORE_AGE: Final = Metric("reelrank_store_age_seconds", "gauge", "Since what is live was put up.", ("what",))
 
 METRICS: Final = (
     REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, SLATES, SLATE_SECONDS, EVENTS, EXPOSURES, SWAPS, DRAINED,
+    STORE_WAITING, STORE_LOST, STORE_AGE,
 )  # fmt: skip
 
 
@@ -76,6 +80,11 @@ class Metrics:
         with self._lock:
             key = metric.name, labels
             self._counts[key] = self._counts.get(key, 0) + by
+
+    def gauge(self, metric: Metric, value: float, *labels: str) -> None:
+        """Sets what is measured now."""
+        with self._lock:
+            self._counts[metric.name, labels] = value
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Adds one measured time, s, to a histogram."""
@@ -94,7 +103,7 @@ class Metrics:
             lines += [f"# HELP {metric.name} {metric.meaning}", f"# TYPE {metric.name} {metric.kind}"]
             lines += (
                 _counter_lines(metric, counts)
-                if metric.kind == "counter"
+                if metric.kind != "histogram"
                 else _histogram_lines(metric, buckets)
             )
         return "\n".join(lines) + "\n"

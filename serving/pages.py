@@ -125,10 +125,10 @@ async def readyz(request: Request) -> JSONResponse:
 
 @health.get("/metrics")
 async def metrics(request: Request) -> PlainTextResponse:
-    """What this worker counted and timed, in Prometheus text."""
-    return PlainTextResponse(
-        _live(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    """What this worker counted and timed, and what the store holds, in Prometheus text."""
+    live = _live(request)
+    await live.pages.run(live.measure_store)
+    return PlainTextResponse(live.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _static(name: str) -> FileResponse:

@@ -2,7 +2,7 @@
 
 import re
 
-from serving.metrics import REQUESTS, SLATES, STAGE_SECONDS, Metrics
+from serving.metrics import REQUESTS, SLATES, STAGE_SECONDS, STORE_AGE, Metrics
 
 LINE = re.compile(r'^[a-z_]+(\{[a-z_]+="([^"\\\n]|\\.)*"(,[a-z_]+="([^"\\\n]|\\.)*")*\})? [0-9.e+-]+$')
 
@@ -28,6 +28,20 @@ def test_a_histogram_is_cumulative_and_ends_in_its_count():
     assert counts == sorted(counts)
     assert counts[-2] == 3
     assert 'reelrank_stage_seconds_count{stage="score"} 4' in text
+
+
+def test_a_gauge_says_what_is_now_not_what_has_been():
+    metrics = Metrics()
+    metrics.gauge(STORE_AGE, 7.5, "users")
+    metrics.gauge(STORE_AGE, 2.5, "users")
+    assert 'reelrank_store_age_seconds{what="users"} 2.5' in metrics.text()
+
+
+def test_a_scrape_measures_the_store(client):
+    text = client.get("/metrics").text
+    assert re.search(r"^reelrank_store_waiting \d", text, re.M)
+    assert re.search(r'^reelrank_store_age_seconds\{what="users"\} [0-9.]+', text, re.M)
+    assert re.search(r'^reelrank_store_age_seconds\{what="statistics"\} [0-9.]+', text, re.M)
 
 
 def test_a_time_on_a_bound_belongs_to_its_bucket():
