@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.contracts import ACTIVITY_NAMES, ACTIVITY_PERIOD_MS, EVENTS, Int64s
+from features.contracts import ACTIVITY_NAMES, ACTIVITY_PERIOD_MS, DAY_MS, EVENTS, Int64s
 from features.errors import BadInput
-from features.event_log import code_expr, is_counted, known_expr
+from features.event_log import code_expr, is_counted, known_expr, ts_expr
 
 Int32s = npt.NDArray[np.int32]
 
@@ -72,7 +72,10 @@ def watermark(t_ms: Int64s) -> Int64s:
 
 
 def build_activity_log(interactions: pl.DataFrame, videos: pl.DataFrame) -> ActivityLog:
-    """The events of videos that have a time and are not beyond the rate limit.
+    """The events of videos that have a time, are not beyond the rate limit and became known within a day.
+
+    What arrives later is no sign of what is going on; leaving it out lets the keeper count from the newest
+    days of the log alone.
 
     Args:
         interactions: `video_id, event, ts, received_at, excess` of INTERACTIONS, any order.
@@ -81,8 +84,8 @@ def build_activity_log(interactions: pl.DataFrame, videos: pl.DataFrame) -> Acti
     found = (
         interactions.join(videos.select("video_id", "row"), on="video_id", how="inner")
         .filter(is_counted())
-        .select("row", code=code_expr(), known=known_expr())
-        .filter(pl.col("known") > 0)
+        .select("row", code=code_expr(), known=known_expr(), ts=ts_expr())
+        .filter((pl.col("ts") > 0) & (pl.col("known") - pl.col("ts") < DAY_MS))
     )
     series = found["row"].to_numpy().astype(np.int64) * _KINDS + found["code"].to_numpy()
     packed = (series << _MINUTE_BITS) | (found["known"].to_numpy() // ACTIVITY_PERIOD_MS)

@@ -22,7 +22,7 @@ from features.errors import BadInput, StoreUnavailable
 from features.nodes import Client, checked, node_of, pipelined
 from features.row_keys import ROW_SHARDS, Bytes, Keys, RowKeys, identities, shards_of
 from features.row_loads import begin_load, finish_load
-from features.row_packing import set_commands
+from features.row_packing import packed_words, set_commands
 from features.row_schema import RowSchema
 from features.row_wire import borrowed, noticing_moves
 
@@ -132,13 +132,9 @@ def _portion(
     """A portion's commands, packed, and how many they are."""
     identity = rows.identity[some]
     sets, count = set_commands(rows.schema, keys.rows(load, identity, rows.shards[some]), rows.matrix[some])
-    first = _packed(b"RPUSH", keys.index(load, shard).encode(), identity.tobytes())
-    last = _packed(b"SET", keys.progress(load, shard).encode(), b"%d" % (start + len(some)))
+    first = packed_words(b"RPUSH", keys.index(load, shard).encode(), identity.tobytes())
+    last = packed_words(b"SET", keys.progress(load, shard).encode(), b"%d" % (start + len(some)))
     return [first, *sets, last], count + 2
-
-
-def _packed(*words: bytes) -> bytes:
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 def _await(connection: Any, replies: int) -> None:

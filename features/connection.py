@@ -143,6 +143,11 @@ _MEANINGS: Final[tuple[tuple[_Kinds, tuple[str, ...], str], ...]] = (
         ("READONLY", "read only replica"),
         "this Redis is a replica and takes no writes; REDIS_URL must name the primary",
     ),
+    (
+        (),
+        ("the cluster is moving", "the cluster has changed"),
+        "the layout of the Redis Cluster is changing; try again",
+    ),
     ((), ("MISCONF",), "Redis cannot write its file and refuses changes; see to its disk"),
     (
         (exceptions.ClusterDownError,),

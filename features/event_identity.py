@@ -94,7 +94,7 @@ def joined(parts: list[Identities]) -> Identities:
 
 
 def repeats(events: Identities) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which events come under the identity of an earlier one: with the same payload, with another; (n,) each."""
+    """Which events come under the identity of an earlier one: (n,) with its payload, (n,) with another."""
     order = np.lexsort((np.arange(len(events)), events.low, events.high))
     sorted_by_key = events.take(order)
     first = np.ones(len(events), bool)

@@ -37,13 +37,11 @@ def arrived_before(stored: pl.LazyFrame, new: pl.DataFrame) -> pl.DataFrame:
     """
     days = pl.col("received_ms") // DAY_MS * DAY_MS
     first, end = new.select(days.min(), days.max().alias("end") + DAY_MS).row(0) if len(new) else (0, 0)
-    span = pl.col("received_at").is_between(*(pl.lit(t).cast(TS) for t in (first, end)), closed="left")
+    span = (pl.col("received_at") >= pl.lit(first).cast(TS)) & (pl.col("received_at") < pl.lit(end).cast(TS))
     minute = (pl.col("received_at").dt.epoch("ms") // MINUTE_MS).alias("minute")
     same = stored.filter(is_limited() & span).select(_USER, minute)
     users = new.lazy().select("user").unique()
-    return (
-        same.join(users, on="user", how="semi").group_by("user", "minute").agg(before=pl.len()).collect()
-    )
+    return same.join(users, on="user", how="semi").group_by("user", "minute").agg(before=pl.len()).collect()
 
 
 def excess_orders(new: pl.DataFrame, stored: pl.DataFrame) -> npt.NDArray[np.int64]:

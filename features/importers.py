@@ -1,297 +1,239 @@
-"""Event logs at the door: read, checked row by row, told apart by identity, and stored by day.
+"""Event logs at the door: read in chunks, checked row by row, told apart by identity, and stored by day.
 
-A file is judged as a whole only where a required column is absent; a bad row goes to a quarantine table
-with its reason, and the rest is used. Whether a video is known is not asked here.
+A file is judged as a whole only where its columns cannot be used; a bad row goes to a quarantine table with
+its reason, and the rest is used. Whether a video is known is not asked here. An import is one commit: it is
+laid aside in the workspace, chunk by chunk, until the last row was read.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
-import math
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from features.appending import (
+    DAY,
+    ERASED,
+    OTHER_PAYLOAD,
+    USER_DELETED,
+    WITHHELD,
+    Appended,
+    append,
+    refuse_events,
+    refused_events,
+)
+from features.appending import REFUSED as REFUSED
+from features.appending import append_events as append_events
+from features.appending import append_rows as append_rows
 from features.catalogue import register
-from features.contracts import EVENTS, INTERACTIONS, MAX_ID_BYTES, TS, Column, cast_column, schema
-from features.errors import BadInput, CommitConflict
+from features.commits import ATTEMPTS as ATTEMPTS
+from features.commits import commit_again
+from features.contracts import INTERACTIONS, MAX_ID_BYTES, schema
+from features.event_checks import check_columns, contents, not_after_receipt, reason, take_columns
+from features.event_identity import Identities, identify, identities, joined
+from features.event_identity import key_of_event_id as key_of_event_id
+from features.event_index import NEW, OTHER, SAME
 from features.import_embeddings import EmbeddingImport as EmbeddingImport
 from features.import_embeddings import import_embeddings as import_embeddings
-from features.readers import (
-    MOVIES,
-    RATINGS,
-    Source,
-    find_files,
-    is_movielens,
-    is_table,
-    read_movies,
-    read_ratings,
-    read_table,
-)
-from features.tables import Table
-from features.timestamps import parse_times
+from features.log_format import Batch
+from features.log_formats import FORMATS as FORMATS
+from features.log_formats import LogFile, find_logs
+from features.readers import Source
+from features.readers_text import CHUNK_BYTES
+from features.tables import Table, storing
+from features.tombstones import refused_users
 from features.workspace import Workspace
 
-FORMATS: Final = ("auto", "reelrank", "movielens")
+_LAID_ASIDE: Final = ".import-"
+_ABANDONED_S: Final = 86_400
+"""What an import left behind that was killed is taken away by one that begins this much later."""
 
-ATTEMPTS: Final = 8
-"""How often a commit is repeated when another writer was first."""
-
-MOST_CONTENT: Final = 2000
-"""Characters kept of a refused row."""
-
-REFUSED: Final = (
-    Column("file", pl.String(), True, "name of the file"),
-    Column("row", pl.Int64(), True, "place in the file, from 0"),
-    Column("reason", pl.String(), True, "why it was refused"),
-    Column("content", pl.String(), True, "the row as JSON, cut at 2,000 characters"),
-)
-
-_COMPUTED: Final = ("event_key", "order")
+_ROW_GROUP: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class EventImport:
-    """What became of the rows of an import: rows = imported + duplicates + all refused."""
+    """What became of the events of an import: rows = imported + duplicates + all refused."""
 
     rows: int
+    """Events; a row of a public log may give several."""
     imported: int
     duplicates: int
     refused: dict[str, int] = field(default_factory=dict)
     """Rows refused, by reason."""
     formats: list[str] = field(default_factory=list)
     """Formats met."""
+    excess: int = 0
+    """Of the imported, how many lie beyond the rate limit: kept, and counted nowhere."""
 
 
-def import_events(workspace: Workspace, paths: list[Path], fmt: str = "auto") -> EventImport:
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """Checked events that wait for the end of their import."""
+
+    good: list[Path]
+    bad: list[Path]
+    keys: Identities
+    reasons: Counter[str]
+
+
+def import_events(
+    workspace: Workspace,
+    paths: list[Path],
+    fmt: str = "auto",
+    *,
+    now: datetime.datetime | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> EventImport:
     """Stores the events of files, each event once however often it is given.
 
     Args:
         workspace: where they go.
-        paths: files and folders. Format `reelrank`: Parquet, CSV or JSON lines with `user_id`, `video_id`
-        and any
-            optional column of INTERACTIONS (`event` is `play` where absent). Format `movielens`: a
-            release's folder or files; ratings become plays with a rating, movies go to the catalogue.
-        fmt: one of FORMATS; `auto` knows MovieLens by its file names.
+        paths: files and folders. Format `reelrank`: Parquet, CSV or JSON lines with `user_id`, `video_id` and
+            any optional column of INTERACTIONS (`event` is `play` where absent). The others are releases of
+            public logs, see `log_<format>.py`; what they say of videos goes to the catalogue.
+        fmt: one of FORMATS; `auto` knows public logs by names and headers of their files.
+        now: the present, by which an event lies in the future; the clock's by default.
+        chunk_bytes: about how much of a file is in memory at a time.
 
     Raises:
-        BadInput: an unknown format, a missing or unreadable file, or a required column that is wholly absent.
+        BadInput: an unknown format, a missing or unreadable file, or columns that cannot be used.
     """
-    if fmt not in FORMATS:
-        raise BadInput(f"unknown format {fmt}; this reads {', '.join(FORMATS)}")
-    files = _list_files(paths, fmt)
-    sources = [_read(path, fmt) for path in files if path.name not in MOVIES or not _as_movielens(path, fmt)]
-    checked = [_check(source) for source in sources]
-    movies = [read_movies(path) for path in files if path.name in MOVIES and _as_movielens(path, fmt)]
-    if movies:
-        videos = pl.concat(movies)
-        sound = pl.col("video_id").str.len_bytes().is_between(1, MAX_ID_BYTES)
-        register(workspace, videos.filter(sound))
-    good = pl.concat([good for good, _ in checked]) if checked else pl.DataFrame(schema=schema(INTERACTIONS))
-    bad = pl.concat([bad for _, bad in checked]) if checked else pl.DataFrame(schema=schema(REFUSED))
-    imported = append_events(workspace, good)
-    if len(bad):
-        append_rows(Table(workspace.root / "quarantine" / "interactions", REFUSED), bad)
-    formats = sorted({"movielens" if _as_movielens(path, fmt) else "reelrank" for path in files})
-    refused = {
-        str(reason): int(count) for reason, count in bad.group_by("reason").len().sort("reason").rows()
-    }
-    return EventImport(len(good) + len(bad), imported, len(good) - imported, refused, formats)
-
-
-def append_events(workspace: Workspace, events: pl.DataFrame) -> int:
-    """Adds the events whose `event_key` is not stored yet; returns how many. Safe to repeat.
-
-    Args:
-        workspace: where they go.
-        events: columns of INTERACTIONS; `order` counts from 0 and is moved behind what is stored.
-    """
-    table = workspace.interactions
-    for _ in range(ATTEMPTS):
-        before = table.snapshot()
-        stored = table.read(["event_key"], at=before)
-        fresh = events.unique("event_key", keep="first", maintain_order=True).join(
-            stored, on="event_key", how="anti", maintain_order="left"
-        )
-        if not len(fresh):
-            return 0
-        placed = fresh.with_columns(pl.col("order") + len(stored))
-        try:
-            table.append_parts(_by_day(placed), onto=before)
-        except CommitConflict:
-            continue
-        return len(fresh)
-    raise CommitConflict(
-        f"the interactions in {workspace.root} were changed by others {ATTEMPTS} times; repeat"
+    now_ms = int(now.timestamp() * 1000) if now else time.time_ns() // 1_000_000
+    files = find_logs(paths, fmt)
+    with _laid_aside(workspace) as folder:
+        aside = _lay_aside(workspace, files, folder, now_ms, chunk_bytes)
+        videos = _videos(files)
+        if videos is not None:
+            register(workspace, videos)
+        done = append(workspace, _scan(aside), aside.keys, limit=True)
+        _append_refused(refused_events(workspace), [*aside.bad, *_refuse_more(aside, done, folder)])
+    late = Counter({OTHER_PAYLOAD: done.count(OTHER), USER_DELETED: done.count(ERASED)})
+    reasons = aside.reasons + late
+    return EventImport(
+        rows=len(aside.keys) + aside.reasons.total(),
+        imported=done.count(NEW),
+        duplicates=done.count(SAME),
+        refused=dict(sorted(reasons.items())),
+        formats=sorted({file.format.name for file in files}),
+        excess=done.excess,
     )
 
 
-def append_rows(table: Table, rows: pl.DataFrame) -> None:
-    """Adds rows to a table, repeated when another writer commits first."""
-    for _ in range(ATTEMPTS):
-        try:
-            table.append(rows)
-        except CommitConflict:
-            continue
-        return
-    raise CommitConflict(f"table {table.name} was changed by others {ATTEMPTS} times; repeat")
+def _lay_aside(
+    workspace: Workspace, files: list[LogFile], folder: Path, now_ms: int, chunk_bytes: int
+) -> _Aside:
+    """Checks all events of the files, and writes them below a folder."""
+    good: list[Path] = []
+    bad: list[Path] = []
+    keys: list[Identities] = []
+    reasons: Counter[str] = Counter()
+    for batch in _batches(files, chunk_bytes):
+        sound, refused = _check(workspace, batch, now_ms)
+        if len(sound):
+            start = sum(map(len, keys))
+            placed = sound.with_columns(DAY, order=pl.int_range(pl.len(), dtype=pl.Int64) + start)
+            keys.append(identities(placed))
+            good.append(_put(placed.sort("day", "order"), folder / f"good-{len(good)}.parquet"))
+        if len(refused):
+            reasons.update(dict(refused.group_by("reason").len().iter_rows()))
+            bad.append(_put(refused, folder / f"bad-{len(bad)}.parquet"))
+    return _Aside(good, bad, joined(keys), reasons)
 
 
-def key_of_event_id(event_id: str) -> str:
-    """The `event_key` of an event that its sender named."""
-    return _hash(f"id:{event_id}")
+def _batches(files: list[LogFile], chunk_bytes: int) -> Iterator[Batch]:
+    for file in files:
+        if file.role == "events":
+            for number, batch in enumerate(file.format.events(file.path, chunk_bytes)):
+                if number == 0 and (len(batch.source.frame) or not len(batch.source.broken)):
+                    check_columns(batch.events, ("user_id", "video_id"), file.path.name)
+                yield batch
 
 
-def identify(events: pl.DataFrame, digest: str) -> pl.Series:
-    """What makes each event itself, String, (n,): `event_id`; else user, video, time, kind; else file, row.
-
-    Args:
-        events: `event_id, user_id, video_id, event, ts` and `order` (the row in its file).
-        digest: of the file's content.
-    """
-    named = pl.concat_str(pl.lit("id:"), "event_id")
-    size = pl.col("user_id").str.len_bytes()
-    natural = pl.concat_str(
-        pl.lit("at:"),
-        size,
-        pl.lit(":"),
-        "user_id",
-        "video_id",
-        pl.lit(":"),
-        pl.col("ts").dt.epoch("ms"),
-        "event",
-    )
-    placed = pl.concat_str(pl.lit(f"in:{digest}:"), pl.col("order"))
-    texts = events.select(pl.coalesce(named, natural, placed)).to_series()
-    return pl.Series("event_key", [_hash(text) for text in texts], dtype=pl.String)
+def _check(workspace: Workspace, batch: Batch, now_ms: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The sound events with `file` and `row`, and the others as REFUSED."""
+    typed, given = take_columns(batch.events)
+    erased = refused_users(workspace, typed["user_id"])
+    why = pl.when(erased).then(pl.lit(USER_DELETED)).otherwise(reason(given, now_ms)).alias("reason")
+    typed = typed.with_columns(why)
+    source = batch.source
+    good = typed.filter(pl.col("reason").is_null()).with_columns(not_after_receipt())
+    named = good.with_columns(identify(good, source.digest), pl.lit(source.path.name).alias("file"))
+    names = [column.name for column in INTERACTIONS if column.name != "order"]
+    return named.select(*names, "file", "row"), _refuse(source, typed.filter(pl.col("reason").is_not_null()))
 
 
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _list_files(paths: list[Path], fmt: str) -> list[Path]:
-    if fmt == "movielens":
-        return _prefer_one_release(find_files(paths, is_movielens))
-    files: list[Path] = []
-    for path in paths or find_files(paths, is_table):
-        release = fmt == "auto" and path.is_dir() and any((path / name).is_file() for name in RATINGS)
-        files += _prefer_one_release(find_files([path], is_movielens if release else is_table))
-    return files
-
-
-def _prefer_one_release(files: list[Path]) -> list[Path]:
-    """Where a folder holds the same table in several spellings, the first is taken."""
-    taken: dict[tuple[Path, bool | str], Path] = {}
-    for path in files:
-        kind: bool | str = path.name in RATINGS if is_movielens(path) else path.name
-        taken.setdefault((path.parent, kind), path)
-    return list(taken.values())
-
-
-def _as_movielens(path: Path, fmt: str) -> bool:
-    if fmt == "movielens":
-        return True
-    if fmt != "auto" or not is_movielens(path):
-        return False
-    return path.suffix != ".csv" or b"movieId" in path.read_bytes()[:400]
-
-
-def _read(path: Path, fmt: str) -> Source:
-    return read_ratings(path) if _as_movielens(path, fmt) else read_table(path)
-
-
-def _check(source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The sound rows as INTERACTIONS, and the others as REFUSED."""
-    raw = source.frame
-    missing = [name for name in ("user_id", "video_id") if name not in raw.columns]
-    if missing and (len(raw) or not len(source.broken)):
-        has = ", ".join(name for name in raw.columns if name != "row") or "none"
-        raise BadInput(f"{source.path.name} lacks the required column(s) {', '.join(missing)}; it has {has}")
-    typed, uncast = _cast(raw)
-    reasons = typed.select(_reason(uncast)).to_series()
-    bad = raw.filter(reasons.is_not_null())
-    refused = _refuse(source, bad, reasons.drop_nulls())
-    good = typed.filter(reasons.is_null())
-    keyed = good.with_columns(identify(good, source.digest))
-    return keyed.select(column.name for column in INTERACTIONS), refused
-
-
-def _cast(raw: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """All columns of INTERACTIONS, null where a value has the wrong type; and the columns the file gave.
-
-    A column `bad_<name>` is True where a value was there and could not be taken.
-    """
-    out: list[pl.Series] = [raw["row"].alias("order")] if "row" in raw.columns else []
-    given = [c for c in INTERACTIONS if c.name in raw.columns and c.name not in _COMPUTED]
-    for column in INTERACTIONS:
-        if column in given:
-            values = raw[column.name]
-            taken = _take(values, column)
-            out += [taken, (taken.is_null() & values.is_not_null()).alias(f"bad_{column.name}")]
-        elif column.name not in _COMPUTED:
-            filler = "play" if column.name == "event" else None
-            out.append(pl.Series(column.name, [filler] * len(raw), dtype=column.dtype))
-    typed = pl.DataFrame(out)
-    return typed.with_columns(pl.col("event").fill_null("play")), [c.name for c in given if c.name != "event"]
-
-
-def _take(values: pl.Series, column: Column) -> pl.Series:
-    if values.dtype == pl.String and column.dtype != pl.String:
-        stripped = values.str.strip_chars()
-        values = (
-            pl.select(pl.when(pl.lit(stripped) != "").then(pl.lit(stripped))).to_series().alias(values.name)
-        )
-    if column.dtype == TS:
-        return parse_times(values).alias(column.name)
-    if column.name == "event" and values.dtype == pl.String:
-        values = values.str.strip_chars().str.to_lowercase()
-    if column.dtype.is_integer() and values.dtype == pl.String:
-        values = values.cast(pl.Float64, strict=False)  # a CSV may write 3.0
-    return cast_column(values, column.dtype, "interactions", strict=False)
-
-
-def _reason(given: list[str]) -> pl.Expr:
-    """The first thing wrong with a row, or null."""
-    checks: list[tuple[str, pl.Expr]] = []
-    for name in ("user_id", "video_id", "event_id"):
-        size = pl.col(name).str.len_bytes()
-        if name != "event_id":
-            checks.append((f"no {name}", pl.col(name).is_null() | (size == 0)))
-        checks.append((f"{name} too long", size > MAX_ID_BYTES))
-    checks.append(("unknown event", ~pl.col("event").is_in(EVENTS)))
-    checks += [(f"{name} not readable", pl.col(f"bad_{name}")) for name in given]
-    checks.append(("negative watch_s", ~((pl.col("watch_s") >= 0) & pl.col("watch_s").is_finite())))
-    checks.append(("propensity outside (0, 1]", ~(pl.col("propensity").is_between(0, 1, closed="right"))))
-    return pl.coalesce(
-        pl.when(wrong.fill_null(False)).then(pl.lit(reason)) for reason, wrong in checks
-    ).alias("reason")
-
-
-def _refuse(source: Source, bad: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
-    contents = [
-        json.dumps(row, default=_as_text, ensure_ascii=False)[:MOST_CONTENT]
-        for row in bad.iter_rows(named=True)
-    ]
-    rows = pl.DataFrame(
-        {"row": bad["row"], "reason": reasons, "content": pl.Series(contents, dtype=pl.String)}
-    )
+def _refuse(source: Source, bad: pl.DataFrame) -> pl.DataFrame:
+    raw = bad.select("row").join(source.frame, on="row", how="left", maintain_order="left")
+    erased = pl.col("reason") == USER_DELETED
+    content = pl.when(erased).then(pl.lit(WITHHELD)).otherwise(contents(raw)).alias("content")
+    rows = bad.select("row", "reason", content)
     lines = source.broken.select("row", reason=pl.lit("line not readable"), content="content")
-    both = pl.concat([rows.cast({"reason": pl.String}), lines.cast({"reason": pl.String})])
-    return both.select(pl.lit(source.path.name).alias("file"), "row", "reason", "content")
+    return pl.concat([rows, lines]).select(pl.lit(source.path.name).alias("file"), pl.all())
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return "NaN" if isinstance(value, float) and math.isnan(value) else repr(value)
+def _videos(files: list[LogFile]) -> pl.DataFrame | None:
+    """What the files say of videos, one row a video; the last that says a thing counts, tags add up."""
+    parts = [file.format.videos(file.path) for file in files if file.role == "videos"]
+    if not parts:
+        return None
+    given = pl.concat(parts, how="diagonal_relaxed")
+    given = given.filter(pl.col("video_id").str.len_bytes().is_between(1, MAX_ID_BYTES))
+    if len(parts) == 1:
+        return given
+    facts = [pl.col(n).drop_nulls().last() for n in given.columns if n not in ("video_id", "tags")]
+    tags = pl.col("tags").explode().drop_nulls().unique(maintain_order=True).alias("tags")
+    return given.group_by("video_id", maintain_order=True).agg(
+        *facts, *([tags] if "tags" in given.columns else [])
+    )
 
 
-def _by_day(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    day = pl.concat_str(pl.lit("date="), pl.col("ts").dt.strftime("%Y-%m-%d").fill_null("unknown"))
-    parts = events.with_columns(day.alias("_day")).partition_by("_day", as_dict=True, include_key=False)
-    return {str(key[0]): part for key, part in sorted(parts.items())}
+def _scan(aside: _Aside) -> pl.LazyFrame:
+    if not aside.good:
+        return pl.LazyFrame(schema={**schema(INTERACTIONS), "day": pl.Int32()})
+    return pl.scan_parquet(aside.good, glob=False)
+
+
+def _refuse_more(aside: _Aside, done: Appended, folder: Path) -> list[Path]:
+    """Files of REFUSED with the sound events that were not taken in the end."""
+    written: list[Path] = []
+    some = bool(done.count(OTHER) + done.count(ERASED))
+    for number, path in enumerate(aside.good if some else []):
+        rows = refuse_events(pl.read_parquet(path), done)
+        if len(rows):
+            written.append(_put(rows, folder / f"late-{number}.parquet"))
+    return written
+
+
+def _append_refused(table: Table, files: Iterable[Path]) -> None:
+    """Adds the rows of files to the quarantine, in one commit."""
+    written = [item for path in files for item in table.write_parts({"": pl.read_parquet(path)})]
+    if written:
+        commit_again(table, lambda before: table.add_files(written, onto=before))
+
+
+def _put(rows: pl.DataFrame, path: Path) -> Path:
+    with storing(path):
+        rows.write_parquet(path, compression="lz4", row_group_size=_ROW_GROUP)
+    return path
+
+
+@contextmanager
+def _laid_aside(workspace: Workspace) -> Iterator[Path]:
+    """A folder of the workspace for the time of an import."""
+    with storing(workspace.root):
+        for left in workspace.root.glob(f"{_LAID_ASIDE}*"):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix=_LAID_ASIDE, dir=workspace.root)
+    with folder as name:
+        yield Path(name)

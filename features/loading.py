@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.contracts import HISTORY_LENGTH, Int64s
-from features.counters import counters_now
-from features.event_log import EventLog, build_event_log
-from features.histories import ends_of, gather_histories
+from features.contracts import Int64s
+from features.counters import counters_at
+from features.event_log import LATEST_MS, EventLog, build_event_log
+from features.histories import histories_at
 from features.merges import apply_merges, merges
 from features.packing import pack_users
 from features.store import LOAD_BATCH, Store
@@ -45,10 +45,11 @@ def load_log(
     for start in range(0, len(users), LOAD_BATCH):
         some = users[start : start + LOAD_BATCH]
         bounds = None if arrived_ms is None else arrived_ms[start : start + LOAD_BATCH]
+        until = np.full(
+            len(some), LATEST_MS, np.int64
+        )  # as any request would see them: with a time, if any have
         records = pack_users(
-            gather_histories(events, some, ends_of(events, some), HISTORY_LENGTH),
-            counters_now(events, some),
-            newest_arrivals(events, some),
+            histories_at(events, some, until), counters_at(events, some, until), newest_arrivals(events, some)
         )
         names = [events.user_ids[code] for code in some]
         busy += [names[place] for place in store.load_users(names, records, bounds)]

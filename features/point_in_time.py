@@ -48,9 +48,12 @@ class Moments:
     """Histories and counters hold what was known strictly before, ms, int64, (n,)."""
     activity_at_ms: Int64s
     """Watermark of the activity, ms, int64, (n,)."""
+    statistics_at_ms: Int64s
+    """Instant that the videos' statistics describe, ms, int64, (n,)."""
 
     def __post_init__(self) -> None:
-        sizes = {len(a) for a in (self.users, self.rows, self.history_until_ms, self.activity_at_ms)}
+        given = (self.users, self.rows, self.history_until_ms, self.activity_at_ms, self.statistics_at_ms)
+        sizes = {len(a) for a in given}
         if sizes != {len(self.context.now_ms)}:
             raise BadInput(f"moments have columns of lengths {sorted(sizes)}; all must be alike")
 
@@ -59,8 +62,9 @@ class Moments:
 
     @staticmethod
     def at(users: Int64s, rows: npt.NDArray[np.int32], context: Context) -> Moments:
-        """Requests that saw all that was known before their instant, and noted no watermark."""
-        return Moments(users, rows, context, context.now_ms, watermark(context.now_ms))
+        """Requests that saw all that was known before their instant, and noted nothing else."""
+        now = context.now_ms
+        return Moments(users, rows, context, now, watermark(now), now // DAY_MS * DAY_MS)
 
     def part(self, at: slice) -> Moments:
         """Some of the moments."""
@@ -70,6 +74,7 @@ class Moments:
             self.context.part(at),
             self.history_until_ms[at],
             self.activity_at_ms[at],
+            self.statistics_at_ms[at],
         )
 
 
@@ -98,16 +103,14 @@ def features_at(past: Past, moments: Moments) -> Floats:
     In a log without times all is seen, and time features take their defaults.
     """
     out = np.empty((len(moments), len(FEATURE_NAMES)), np.float32)
-    order = np.argsort(moments.context.now_ms // DAY_MS, kind="stable")
+    order = np.argsort(moments.statistics_at_ms, kind="stable")
     sorted_ = _taken(moments, order)
     activity = activity_at(past.activity, sorted_.rows, sorted_.activity_at_ms)
-    days = sorted_.context.now_ms // DAY_MS
+    days = sorted_.statistics_at_ms
     starts = np.flatnonzero(np.append(True, np.diff(days) > 0)) if len(days) else days
     for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
         part = slice(int(start), int(end))
-        statistics = nightly_statistics(
-            past.daily, past.videos, past.log.has_times, int(days[start]) * DAY_MS
-        )
+        statistics = nightly_statistics(past.daily, past.videos, past.log.has_times, int(days[start]))
         out[order[part]] = features_of(past.videos, past.log, statistics, activity[part], sorted_.part(part))
     return out
 
@@ -147,4 +150,5 @@ def _taken(moments: Moments, order: Int64s) -> Moments:
         ),
         moments.history_until_ms[order],
         moments.activity_at_ms[order],
+        moments.statistics_at_ms[order],
     )

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ Keys = Int64s | Sequence[str]
 """Whose rows: catalogue keys of videos, int64, (n,), or ids of users."""
 
 _LETTERS: Final = {"video": "v", "user": "u"}
-_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint8).reshape(256, 2)
+_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)
+"""The two digits of each byte, as they lie in memory."""
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: its product's high bits spread any regular run of keys evenly."""
 
@@ -95,13 +97,19 @@ class RowKeys:
 
     def rows(self, load: str, identity: Bytes, shards: Bytes) -> Bytes:
         """Key of each row, uint8, (n, length): all have one length."""
-        starts = [f"{self.index(load, shard)}:".encode() for shard in range(ROW_SHARDS)]
-        table = np.frombuffer(b"".join(starts), np.uint8).reshape(ROW_SHARDS, -1)
+        table = _starts(self, load)
         n, width = identity.shape
         keys = np.empty((n, table.shape[1] + 2 * width), np.uint8)
         keys[:, : table.shape[1]] = table[shards]
-        keys[:, table.shape[1] :] = _HEX[identity].reshape(n, 2 * width)
+        keys[:, table.shape[1] :] = _HEX[identity].view(np.uint8).reshape(n, 2 * width)
         return keys
 
     def _meta(self, rest: str) -> str:
         return f"{self.namespace}:{{f}}:{_LETTERS[self.entity]}:{rest}"
+
+
+@functools.lru_cache(maxsize=64)
+def _starts(keys: RowKeys, load: str) -> Bytes:
+    """What the keys of each shard's rows begin with, uint8, (ROW_SHARDS, length); kept, few are read."""
+    starts = [f"{keys.index(load, shard)}:".encode() for shard in range(ROW_SHARDS)]
+    return np.frombuffer(b"".join(starts), np.uint8).reshape(ROW_SHARDS, -1)

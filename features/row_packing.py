@@ -31,6 +31,11 @@ def header_of(schema: RowSchema) -> bytes:
     return HEADER.pack(ROW_PACKING, KINDS[schema.entity], schema_hash(schema), len(schema.names))
 
 
+def packed_words(*words: bytes) -> bytes:
+    """A Redis command of a few words."""
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
 def command(name: bytes, keys: Bytes) -> bytes:
     """A Redis command whose arguments are keys of one length, uint8, (n, length)."""
     n, length = keys.shape

@@ -12,7 +12,7 @@ from features.nodes import Client, node_of
 from features.row_keys import ROW_SHARDS, Bytes, RowKeys
 from features.row_loads import mark_for_removal
 from features.row_packing import command
-from features.row_wire import Request, exchange
+from features.row_wire import exchange
 
 log = logging.getLogger(__name__)
 
@@ -62,5 +62,5 @@ def _remove_shard(client: Client, keys: RowKeys, load: str, shard: int) -> int:
 
 def _unlink(client: Client, index: str, rows: Bytes) -> int:
     some = [rows[at : at + UNLINK_ROWS] for at in range(0, len(rows), UNLINK_ROWS)]
-    packed = [command(b"UNLINK", part) for part in some]
-    return sum(exchange(client, [Request(node_of(client, index), packed, len(packed))])[0])
+    node = node_of(client, index)
+    return sum(exchange(client, [(node, command(b"UNLINK", part)) for part in some]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -13,16 +12,6 @@ from redis.cluster import RedisCluster
 from features.nodes import Client
 
 Buffer = bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Commands for one node."""
-
-    node: redis.Redis
-    packed: Sequence[Buffer]
-    replies: int
-    """How many commands they are."""
 
 
 @contextlib.contextmanager
@@ -39,21 +28,23 @@ def borrowed(node: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def exchange(client: Client, requests: Sequence[Request]) -> list[list[Any]]:
-    """Replies to each request, in order; all are sent before the first reply is waited for.
+def exchange(client: Client, commands: Sequence[tuple[redis.Redis, Buffer]]) -> list[Any]:
+    """Replies to packed commands, in order; all nodes are asked before the first reply is waited for.
+
+    Args:
+        client: of one node or a cluster.
+        commands: node and bytes of each.
 
     Raises:
         redis.RedisError: the first error among the replies; after one that says that a slot has moved, the
             client has learned the new layout.
     """
+    nodes = {id(node): node for node, _ in commands}
     with contextlib.ExitStack() as held, noticing_moves(client):
-        connections = [held.enter_context(borrowed(request.node)) for request in requests]
-        for connection, request in zip(connections, requests, strict=True):
-            connection.send_packed_command(request.packed)
-        return [
-            [connection.read_response() for _ in range(request.replies)]
-            for connection, request in zip(connections, requests, strict=True)
-        ]
+        lines = {name: held.enter_context(borrowed(node)) for name, node in nodes.items()}
+        for name, line in lines.items():
+            line.send_packed_command([b"".join(packed for node, packed in commands if id(node) == name)])
+        return [lines[id(node)].read_response() for node, _ in commands]
 
 
 @contextlib.contextmanager
@@ -65,4 +56,4 @@ def noticing_moves(client: Client) -> Iterator[None]:
         if not isinstance(client, RedisCluster):
             raise
         client.nodes_manager.initialize()
-        raise redis.ConnectionError(f"the cluster has changed ({error}); the next call knows") from error
+        raise redis.ConnectionError(f"the cluster has changed: {error}") from error

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import redis
 from redis.cluster import RedisCluster
 
 from features.bulk_load import Loaded, load_rows
@@ -27,10 +28,10 @@ from features.row_loads import (
     live_load,
     register_worker,
 )
-from features.row_packing import command, decode_rows
+from features.row_packing import command, decode_rows, packed_words
 from features.row_schema import ENTITIES, RowSchema
 from features.row_sweep import Swept, sweep_rows
-from features.row_wire import Request, exchange
+from features.row_wire import exchange
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,14 @@ class FeatureRows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What one node is asked of one table."""
+class _Asked:
+    """One MGET, for rows of one table."""
 
     table: int
-    request: Request
+    node: redis.Redis
+    packed: bytes
     places: list[int] | None
-    """Places in the table, as the replies come; None for all of them in order."""
+    """Places in the table, as the values come; None for all of them in order."""
 
 
 class RowStore:
@@ -122,24 +124,35 @@ class RowStore:
 
     def read_together(self, wanted: Sequence[tuple[RowLoad, Keys]]) -> list[FeatureRows]:
         """Rows of several entities, in one trip: all nodes are asked before the first is waited for."""
+        return self.read_beside([], wanted)[1]
+
+    def read_beside(
+        self, others: Sequence[bytes], wanted: Sequence[tuple[RowLoad, Keys]]
+    ) -> tuple[list[bytes | None], list[FeatureRows]]:
+        """Values of other keys, and rows, in one trip.
+
+        Args:
+            others: keys of strings; None comes back for one that is not there.
+            wanted: which rows, of whom.
+        """
         with mapped("read_rows", self._budget_ms):
-            parts = [part for at, (load, keys) in enumerate(wanted) for part in self._parts(at, load, keys)]
-            replies = exchange(self._fast, [part.request for part in parts])
+            beside = [(node_of(self._fast, key), packed_words(b"GET", key)) for key in others]
+            asked = [part for at, (load, keys) in enumerate(wanted) for part in self._asked(at, load, keys)]
+            replies = exchange(self._fast, beside + [(part.node, part.packed) for part in asked])
         values: list[list[bytes | None]] = [[None] * len(keys) for _, keys in wanted]
-        for part, answers in zip(parts, replies, strict=True):
-            found = [value for answer in answers for value in answer]
+        for part, found in zip(asked, replies[len(others) :], strict=True):
             if part.places is None:
                 values[part.table] = found
                 continue
             for place, value in zip(part.places, found, strict=True):
                 values[part.table][place] = value
-        return [
+        return replies[: len(others)], [
             FeatureRows(*decode_rows(load.schema, some))
             for (load, _), some in zip(wanted, values, strict=True)
         ]
 
-    def _parts(self, table: int, load: RowLoad, keys: Keys) -> Iterator[_Part]:
-        """What is asked for one table, node by node."""
+    def _asked(self, table: int, load: RowLoad, keys: Keys) -> Iterator[_Asked]:
+        """What is asked for one table: one MGET where there is one node, else one a shard."""
         if not len(keys):
             return
         names = self._keys[load.schema.entity]
@@ -147,19 +160,12 @@ class RowStore:
         shards = shards_of(identity)
         rows = names.rows(load.load, identity, shards)
         if not isinstance(self._fast, RedisCluster):
-            yield _Part(table, Request(self._fast, [command(b"MGET", rows)], 1), None)
+            yield _Asked(table, self._fast, command(b"MGET", rows), None)
             return
-        by_node: dict[int, list[int]] = {}
-        nodes = {
-            shard: node_of(self._fast, names.index(load.load, shard)) for shard in np.unique(shards).tolist()
-        }
-        for shard, node in nodes.items():
-            by_node.setdefault(id(node), []).append(shard)
-        for some in by_node.values():
-            places = [np.flatnonzero(shards == shard) for shard in some]
-            packed = [command(b"MGET", rows[at]) for at in places]
-            request = Request(nodes[some[0]], packed, len(packed))
-            yield _Part(table, request, np.concatenate(places).tolist())
+        for shard in np.unique(shards).tolist():
+            at = np.flatnonzero(shards == shard)
+            node = node_of(self._fast, names.index(load.load, shard))
+            yield _Asked(table, node, command(b"MGET", rows[at]), at.tolist())
 
     def register_worker(self, worker_id: str, load: RowLoad) -> None:
         """Keeps a load for a worker for 30 s; a worker says it again every 10 s.

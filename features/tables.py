@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ WRITERS = 8
 """Files that are written at a time."""
 SMALL_BYTES = 8 << 20
 MOST_SMALL = 16
-"""A directory of a table with more files under SMALL_BYTES than this has them merged, where asked."""
+"""A directory of a table that ends in more files under SMALL_BYTES than this has them merged, where asked."""
+MERGED_BYTES = 4 * SMALL_BYTES
+"""Most that is merged at a time: some million rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +161,34 @@ class Table:
             return onto
         files = (*onto.files, *fresh)
         if merge_small:
-            for part in {_part(name) for name in fresh}:
-                files = self._merge_small(files, part)
+            files = self._merge_small(files, {_part(name) for name in fresh})
         return self._commit(onto, files, onto.rows + sum(fresh.values()), {**onto.meta, **(meta or {})})
 
-    def _merge_small(self, files: tuple[str, ...], part: str) -> tuple[str, ...]:
-        """The files, those of a part that are small as one, in the place of the first, where they are many.
+    def _merge_small(self, files: tuple[str, ...], parts: set[str]) -> tuple[str, ...]:
+        """The files, where a part ends in many small ones those as one: its rows keep their order.
 
         Source: O'Neil et al., "The log-structured merge-tree", Acta Informatica 1996; here with two tiers.
         """
-        sizes = {name: (self.path / name).stat().st_size for name in files if _part(name) == part}
-        small = [name for name, size in sizes.items() if size < SMALL_BYTES]
+        within: dict[str, list[str]] = {part: [] for part in parts}
+        for name in files:
+            if _part(name) in parts:
+                within[_part(name)].append(name)
+        instead: dict[str, str] = {}
+        for part, names in within.items():
+            small = self._small_tail(names) if len(names) > MOST_SMALL else []
+            if small:
+                merged, _ = self._write(self.read(at=Snapshot(0, tuple(small))), part)
+                instead |= {small[0]: merged} | dict.fromkeys(small[1:], "")
+        return tuple(instead.get(name, name) for name in files if instead.get(name, name))
+
+    def _small_tail(self, names: list[str]) -> list[str]:
+        """The small files that a part ends in, if they are many; of these what fits into memory together."""
+        sizes = [(self.path / name).stat().st_size for name in names]
+        small = list(takewhile(lambda size: size < SMALL_BYTES, reversed(sizes)))
         if len(small) <= MOST_SMALL:
-            return files
-        merged, _ = self._write(self.read(at=Snapshot(0, tuple(small))), part)
-        gone = set(small[1:])
-        return tuple(merged if name == small[0] else name for name in files if name not in gone)
+            return []
+        together = sum(1 for total in accumulate(small) if total <= MERGED_BYTES)
+        return names[-together:] if together > 1 else []
 
     def rewrite(
         self, keep: pl.Expr, *, meta: Mapping[str, Any] | None = None, onto: Snapshot | None = None

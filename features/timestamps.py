@@ -56,7 +56,9 @@ def _from_epoch(numbers: pl.Series) -> pl.Series:
         .then(n / 1e3)
         .otherwise(n / 1e6)
     )
-    return pl.select(whole.cast(pl.Int64, strict=False)).to_series()
+    # Seconds with a fraction are not exact in binary: 1593878903.438 s is a hair below its millisecond.
+    near = whole.round() if numbers.dtype.is_float() else whole
+    return pl.select(near.cast(pl.Int64, strict=False)).to_series()
 
 
 def _from_iso(text: pl.Series) -> pl.Series:

@@ -149,7 +149,7 @@ def _lay_aside(log: pl.LazyFrame, videos: VideoTable, aside: _Aside, shape: Shar
     )
     daily = daily_counts(log.head(0).collect(), videos)
     seen = 0
-    for number, batch in enumerate(log.collect_batches(chunk_size=shape.rows_a_batch)):
+    for number, batch in enumerate(log.collect_batches(chunk_size=shape.rows_a_batch, maintain_order=True)):
         daily = merge_counts([daily, daily_counts(batch, videos)])
         rows = batch.with_columns(index=pl.int_range(seen, seen + len(batch), dtype=pl.Int64))
         seen += len(batch)

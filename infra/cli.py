@@ -17,6 +17,10 @@ from rich.console import Console
 from features.errors import BadInput, RecError
 from infra.settings import DEVICES, SAMPLINGS, workspace_from_environment
 
+EVENT_FORMATS = ("auto", "reelrank", "movielens", "kuairand", "kuairec", "microlens", "openbandit")
+FUTURES = ("refuse", "accept")
+"""Said here again, and compared by a test: `--help` does not wait for Polars."""
+
 WIDTH_OF_FILES = 110
 """Columns of what goes to a file or a pipe; a terminal has its own width."""
 
@@ -89,13 +93,53 @@ def _add_data_commands(commands: Any) -> None:
     events = _group(commands, "events", "event logs")
     files = _command(events, "import", "import_event_files", "import interactions")
     files.add_argument(
-        "files", nargs="+", metavar="FILE", help="Parquet, CSV or JSONL, or a MovieLens folder"
+        "files", nargs="+", metavar="FILE", help="Parquet, CSV or JSONL, or the folder of a public log"
     )
-    files.add_argument("--format", choices=("auto", "reelrank", "movielens"), default="auto")
+    files.add_argument(
+        "--format", choices=EVENT_FORMATS, default="auto", help="(default: auto, by their names)"
+    )
 
     features = _group(commands, "features", "features and the store")
     build = _command(features, "build", "build", "build features and load every history into Redis")
     _unknown_share(build)
+    rows = _command(
+        features, "training-set", "training_set",
+        "one Parquet row an impression: features as of then, and what followed",
+    )  # fmt: skip
+    rows.add_argument("--out", required=True, metavar="DIR", help="a directory that is not there yet")
+
+    _add_user_commands(commands)
+
+
+def _add_user_commands(commands: Any) -> None:
+    users = _group(commands, "user", "one user: deleted, or merged into another")
+    delete = _command(
+        users, "delete", "delete", "delete a user from Redis, tables and reports, with a proof", home="users"
+    )
+    delete.add_argument("user_id", metavar="ID")
+    delete.add_argument(
+        "--future", choices=FUTURES, default="refuse", help="later events of this id (default: refuse)"
+    )
+    merge = _command(users, "merge", "merge", "make one user's events another's", home="users")
+    merge.add_argument("source", metavar="FROM")
+    merge.add_argument("into", metavar="INTO")
+
+    plan = _command(commands, "plan", "plan", "forecast the memory that a deployment needs", home="users")
+    plan.add_argument("--users", type=_at_least(0), required=True)
+    plan.add_argument("--videos", type=_at_least(0), required=True)
+    plan.add_argument(
+        "--history-events", type=_at_least(0), metavar="N",
+        help="events in a user's history (default: as in the log; without one 50)",
+    )  # fmt: skip
+    plan.add_argument(
+        "--events-a-day", type=_amount, default=10.0, metavar="N", help="of one user (default: 10)"
+    )
+    plan.add_argument(
+        "--slates-a-day", type=_amount, default=2.0, metavar="N", help="of one user (default: 2)"
+    )
+    plan.add_argument(
+        "--replicas", type=_at_least(0), default=1, metavar="N", help="of each Redis (default: 1)"
+    )
 
 
 def _add_model_commands(commands: Any) -> None:
@@ -291,6 +335,16 @@ def _at_least(low: int) -> Callable[[str], int]:
         return value
 
     return whole
+
+
+def _amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value} is not a finite number of at least 0")
+    return value
 
 
 def _share(text: str) -> float:

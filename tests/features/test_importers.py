@@ -101,7 +101,8 @@ def test_an_event_is_itself_by_event_id_else_by_user_video_time_and_kind(
         ",u,v,1767225600000,like\n"
     )
     done = import_events(workspace, [write(tmp_path / "log.csv", text)])
-    assert (done.imported, done.duplicates) == (3, 2)
+    assert (done.imported, done.duplicates) == (3, 1)
+    assert done.refused == {"event_id given with another payload": 1}
     assert key_of_event_id("e1") in workspace.interactions.read()["event_key"].to_list()
 
 

@@ -45,11 +45,13 @@ class Live:
     videos: VideoTable
     activity: ActivitySnapshot = ActivitySnapshot()
     statistics: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    statistics_ms: int = 0
     slates: dict[str, np.ndarray] = field(default_factory=dict)
 
     def night(self, day_ms: int) -> None:
         self.keep(day_ms)
         self.statistics = video_statistics(self.workspace.interactions.read(), self.videos, day_ms)
+        self.statistics_ms = day_ms
 
     def keep(self, now_ms: int) -> None:
         self.store.drain(self.workspace)
@@ -80,6 +82,7 @@ class Live:
             np.ones(len(rows)),
             history_ms=state.received_ms,
             activity_ms=self.activity.watermark_ms,
+            statistics_ms=self.statistics_ms,
             utc_offset_min=int(context.utc_offset_min[0]),
             device=context.device[0],
             surface=context.surface[0],
@@ -114,7 +117,8 @@ def world(rng: np.random.Generator) -> list[Sent]:
     sent: list[Sent] = []
     for number in range(EVENTS_SENT):
         ts = START + int(rng.integers(0, DAYS * DAY_MS))
-        late = int(rng.choice([0, 40, 3_000, 5_400_000, 40_000_000], p=[0.4, 0.3, 0.2, 0.05, 0.05]))
+        delays = [0, 40, 3_000, 5_400_000, 40_000_000, 130_000_000]
+        late = int(rng.choice(delays, p=[0.4, 0.3, 0.2, 0.04, 0.03, 0.03]))
         extra = {
             "device": rng.choice([*DEVICES, "fridge"]) if rng.random() < 0.7 else None,
             "utc_offset_min": int(rng.choice([-480, 0, 330])),
@@ -200,4 +204,5 @@ def moments_of(shown: pl.DataFrame, codes: np.ndarray, videos: VideoTable) -> Mo
         context,
         shown["history_at"].dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64) + 1,
         shown["activity_at"].dt.epoch("ms").fill_null(0).to_numpy().astype(np.int64),
+        shown["statistics_at"].dt.epoch("ms").to_numpy().astype(np.int64),
     )

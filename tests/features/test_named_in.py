@@ -1,0 +1,57 @@
+"""Quarantine rows that name a user, in every form that rows are set aside in, and those that seem to only."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.named_in import named_in
+from features.packing import AcceptedEvent, pack_event, unpack_event
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+
+
+@given(texts, texts)
+def test_a_json_row_names_its_user_and_nobody_else(user: str, other: str) -> None:
+    content = json.dumps({"user_id": user, "video_id": other}, ensure_ascii=False)
+    assert named_in(content, [user])
+    assert named_in(content, [other]) == (other == user)
+
+
+@given(texts)
+def test_a_packed_record_names_its_user(user: str) -> None:
+    event = AcceptedEvent("e1", 3, "v1", "play", 1_767_225_600_000, watch_s=2.5)
+    packed = pack_event(event, user, 1_767_225_600_500)
+    assert named_in(packed.hex(), [user])
+    assert named_in(repr(unpack_event(packed)), [user])
+    assert not named_in(packed.hex(), [user + "x"])
+
+
+@pytest.mark.parametrize(
+    ("content", "user"),
+    [
+        ('{"userId": 17, "movieId": 4}', "17"),
+        ('{"user_id": "a\\"b", "video_id": "v"}', 'a"b'),
+        ('{"user_id": "u7", "note": "' + "x" * 2000, "u7"),  # cut, so no JSON
+        ("u7;v9;play", "u7"),
+        ("{'user_id': 'u7', 'watch_s': nan}", "u7"),
+    ],
+)
+def test_a_row_that_names_the_user_is_found(content: str, user: str) -> None:
+    assert named_in(content, [user])
+    assert named_in(content, ["somebody", user])
+
+
+@pytest.mark.parametrize(
+    ("content", "user"),
+    [
+        ('{"user_id": "u70", "video_id": "u7"}', "u7"),
+        ("u70;v9;play", "u7"),
+        ("x-u7;v9", "u7"),
+        ('{"userId": 170, "rating": 17}', "17"),
+        ("", "u7"),
+    ],
+)
+def test_a_longer_id_and_another_column_are_somebody_else(content: str, user: str) -> None:
+    assert not named_in(content, [user])
