@@ -19,12 +19,12 @@ import numpy as np
 
 from features.contracts import Floats, Int64s
 from features.errors import BadInput, StoreUnavailable
-from features.nodes import Client, checked, node_of, pipelined
+from features.nodes import Client, borrowed, checked, node_of, pipelined
 from features.row_keys import ROW_SHARDS, Bytes, Keys, RowKeys, identities, shards_of
 from features.row_loads import begin_load, finish_load
 from features.row_packing import packed_words, set_commands
 from features.row_schema import RowSchema
-from features.row_wire import borrowed, noticing_moves
+from features.row_wire import noticing_moves
 
 PORTION: Final = 4096
 """Rows between two notes of how far a load has come."""

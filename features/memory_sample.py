@@ -92,6 +92,15 @@ def load_sample_videos(store: Store, n: int) -> int:
     return int(matrix.nbytes)
 
 
+def use_once(store: Store) -> None:
+    """Sends every command that loading and serving send."""
+    load_sample_users(store, given_shapes(1), 0, 1)
+    for n in (1, 2):
+        load_sample_videos(store, n)
+    accept_sample(store, 1, 1)
+    expose_sample(store, 1)
+
+
 def accept_sample(store: Store, users: int, events: int) -> list[str]:
     """Has users send so many events each; returns their ids."""
     ids, _ = given_shapes(0).draw(users, 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import hiredis
 import redis
 from redis.cluster import RedisCluster
 
@@ -40,12 +42,6 @@ def pipelined(client: Client, keys: Sequence[str | bytes], commands: Sequence[Co
     Raises:
         redis.RedisError: a node does not answer, or the cluster has just moved a slot; repeat then.
     """
-    if len(commands) == 1:  # half the cost of a pipeline
-        try:
-            return [node_of(client, keys[0]).execute_command(*commands[0])]  # type: ignore[no-untyped-call]
-        except redis.ResponseError as error:
-            _notice_moves(client, [error])
-            return [error]
     places: dict[int, list[int]] = {}
     nodes: dict[int, redis.Redis] = {}
     for place, key in enumerate(keys):
@@ -54,13 +50,39 @@ def pipelined(client: Client, keys: Sequence[str | bytes], commands: Sequence[Co
         places.setdefault(id(node), []).append(place)
     replies: list[Any] = [None] * len(commands)
     for name, some in places.items():
-        with nodes[name].pipeline(transaction=False) as pipe:
-            for place in some:
-                pipe.execute_command(*commands[place])  # type: ignore[no-untyped-call]
-            for place, reply in zip(some, pipe.execute(raise_on_error=False), strict=True):
-                replies[place] = reply
+        for place, reply in zip(some, _together(nodes[name], [commands[p] for p in some]), strict=True):
+            replies[place] = reply
     _notice_moves(client, replies)
     return replies
+
+
+def _together(node: redis.Redis, commands: list[Command]) -> list[Any]:
+    """Replies of one node, errors among them, as they came: half the cost of the client's own pipeline."""
+    packed = b"".join([hiredis.pack_command(command) for command in commands])
+    with borrowed(node) as line:
+        line.send_packed_command([packed])
+        return [_reply(line) for _ in commands]
+
+
+def _reply(line: Any) -> Any:
+    try:
+        return line.read_response(disconnect_on_error=False)  # who borrowed the line closes it
+    except redis.ResponseError as error:  # the reply itself; what breaks the line is none
+        return error
+
+
+@contextlib.contextmanager
+def borrowed(node: redis.Redis) -> Iterator[Any]:
+    """A connection of the node's pool; after a failure it is closed: replies may still be under way on it."""
+    pool = node.connection_pool
+    connection = pool.get_connection()
+    try:
+        yield connection
+    except BaseException:
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        raise
+    finally:
+        pool.release(connection)
 
 
 def checked(replies: list[Any]) -> list[Any]:

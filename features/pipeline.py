@@ -83,7 +83,7 @@ def build_features(
 
 
 def load_store(features: FeatureSet, store: Store, workspace: Workspace) -> int:
-    """Puts the videos' statistics and all users' counters and histories into Redis; returns how many users."""
+    """Puts all videos' statistics, users' counters and histories into Redis; returns how many users."""
     from features.loading import load_everybody  # Redis is not needed to train
     from features.statistic_rows import load_statistics
 

@@ -176,7 +176,8 @@ def _frame_of(rows: list[dict[str, object]]) -> pl.DataFrame:
             else pl.DataFrame({"row": []})
         )
     except pl.exceptions.PolarsError:  # lists of different things
-        frame = pl.from_dicts([{k: _plain(v, True) for k, v in row.items()} for row in plain])
+        texts = [{key: _plain(value, True) for key, value in row.items()} for row in plain]
+        frame = pl.from_dicts(texts, infer_schema_length=None)
     return frame.cast({"row": pl.Int64})
 
 
@@ -185,7 +186,7 @@ def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _plain(value: object, as_text: bool) -> object:
-    """A value that fits a column of mixed types: its JSON text, unless it is text, null or a list among lists."""
+    """A value that fits a column of mixed types: its JSON text, unless it is text, null or one of lists."""
     if value is None or isinstance(value, str) or (isinstance(value, list) and not as_text):
         return value
     return json.dumps(value, ensure_ascii=False)

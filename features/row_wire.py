@@ -9,23 +9,9 @@ from typing import Any
 import redis
 from redis.cluster import RedisCluster
 
-from features.nodes import Client
+from features.nodes import Client, borrowed
 
 Buffer = bytes | memoryview
-
-
-@contextlib.contextmanager
-def borrowed(node: redis.Redis) -> Iterator[Any]:
-    """A connection of the node's pool; after a failure it is closed: replies may still be under way on it."""
-    pool = node.connection_pool
-    connection = pool.get_connection()
-    try:
-        yield connection
-    except BaseException:
-        connection.disconnect()  # type: ignore[no-untyped-call]
-        raise
-    finally:
-        pool.release(connection)
 
 
 def exchange(client: Client, commands: Sequence[tuple[redis.Redis, Buffer]]) -> list[Any]:

@@ -1,6 +1,6 @@
 """The videos' statistics of the last night as rows in Redis: fresher than a bundle that is some nights old.
 
-They are loaded under the `feature_version` that computed them, as of the last UTC midnight of the log, so that
+They are loaded under the `feature_version` that computed them, as of the log's last UTC midnight, so that
 a training row of the next day reads the same numbers. A worker takes up a load whole and says that it does.
 """
 

@@ -70,7 +70,7 @@ def reader_name() -> str:
 
 
 def _form_group(client: Client, streams: list[str]) -> None:
-    commands = [("XGROUP CREATE", stream, GROUP, "0", "MKSTREAM") for stream in streams]
+    commands = [("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM") for stream in streams]
     replies = pipelined(client, streams, commands)
     checked([reply for reply in replies if not str(reply).startswith("BUSYGROUP")])
 
