@@ -26,7 +26,7 @@ from features.tables import Snapshot, Table
 from features.tombstones import refused_users
 from features.workspace import Workspace
 
-ROWS_AT_ONCE: Final = 1_000_000
+ROWS_AT_ONCE: Final = 400_000
 """Events that are brought together by day at a time."""
 
 ERASED: Final = 3
@@ -100,17 +100,16 @@ def append(workspace: Workspace, events: pl.LazyFrame, keys: Identities, *, limi
         CommitConflict: other writers kept committing first.
     """
     table = workspace.interactions
-    same, other = repeats(keys)
-    fates = np.where(same, SAME, np.where(other, OTHER, NEW)).astype(np.int8)
     # Many events are not written anew because a few came in between: their orders are set aside first.
     reserved = _reserve(table, len(keys)) if len(keys) > ROWS_AT_ONCE else None
     asked: set[str] = set()
+    stored, fates = np.full(len(keys), NEW, np.int8), np.full(len(keys), ERASED, np.int8)
     written: tuple[int, int, list[tuple[str, int]]] | None = None  # first order, excess, files
     for _ in range(ATTEMPTS):
         before = table.snapshot()
-        known = fates
-        fates = _ask(table, before, asked, keys, _without_deleted(workspace, events, fates))
+        stored = np.maximum(stored, find_stored(table, [f for f in before.files if f not in asked], keys))
         asked |= set(before.files)
+        known, fates = fates, _fates(keys, stored, _deleted(workspace, events, len(keys)))
         if not (fates == NEW).any():
             return Appended(fates, 0)
         start = _next_order(table, before) if reserved is None else reserved
@@ -159,28 +158,27 @@ def refuse_events(events: pl.DataFrame, done: Appended) -> pl.DataFrame:
     )
 
 
-def _without_deleted(
-    workspace: Workspace, events: pl.LazyFrame, fates: npt.NDArray[np.int8]
-) -> npt.NDArray[np.int8]:
-    """The fates, ERASED where the user of an event may not come back."""
+def _deleted(workspace: Workspace, events: pl.LazyFrame, n: int) -> npt.NDArray[np.bool_]:
+    """Whose user may not come back, (n,)."""
     users = events.select(pl.col("user_id").unique()).collect(engine="streaming").to_series()
     gone = users.filter(refused_users(workspace, users))
-    if not len(gone):
-        return fates
-    theirs = events.filter(pl.col("user_id").is_in(gone.to_list())).select("order").collect()
-    after = fates.copy()
-    after[theirs["order"].to_numpy()] = ERASED
-    return after
+    out = np.zeros(n, bool)
+    if len(gone):
+        theirs = events.filter(pl.col("user_id").is_in(gone.to_list())).select("order").collect()
+        out[theirs["order"].to_numpy()] = True
+    return out
 
 
-def _ask(
-    table: Table, at: Snapshot, asked: set[str], keys: Identities, fates: npt.NDArray[np.int8]
+def _fates(
+    keys: Identities, stored: npt.NDArray[np.int8], deleted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int8]:
-    """The fates after files that were not asked yet."""
-    undecided = np.flatnonzero(fates == NEW)
-    after = fates.copy()
-    after[undecided] = find_stored(table, [f for f in at.files if f not in asked], keys.take(undecided))
-    return after
+    """What becomes of each event: what is stored was first, then who came first in the frame."""
+    fates = np.full(len(keys), ERASED, np.int8)
+    here = np.flatnonzero(~deleted)
+    same, other = repeats(keys if len(here) == len(keys) else keys.take(here))
+    among = np.where(same, SAME, np.where(other, OTHER, NEW)).astype(np.int8)
+    fates[here] = np.where(stored[here] != NEW, stored[here], among)
+    return fates
 
 
 def _write(

@@ -21,7 +21,7 @@ import polars as pl
 from features.appending import refused_events
 from features.commits import commit_again
 from features.merges import merges_table
-from features.named_in import named_in
+from features.named_in import marks_of, named_in
 from features.outbox import exposures
 from features.table_sweep import discard, superseded
 from features.tables import Snapshot, Table, storing, write_durably
@@ -45,7 +45,7 @@ class UserTable:
     def rows(self, at: Snapshot | None = None) -> int:
         """How many rows a commit has of the user, by default the newest."""
         scan = self.table.scan(at=at)
-        return int(scan.filter(self.match(scan)).select(pl.len()).collect().item())
+        return int(scan.filter(self.match(scan)).select(pl.len()).collect(engine="streaming").item())
 
 
 def user_tables(workspace: Workspace, ids: Sequence[str]) -> list[UserTable]:
@@ -109,7 +109,7 @@ def other_files(workspace: Workspace, places: Sequence[UserTable], ids: Sequence
     counts = {
         path: _scan(path).filter(_is_user(ids)).select(pl.len()) for path in _outside(workspace, places)
     }
-    rows = {path: int(count.collect().item()) for path, count in counts.items()}
+    rows = {path: int(count.collect(engine="streaming").item()) for path, count in counts.items()}
     return {path: count for path, count in rows.items() if count}
 
 
@@ -127,7 +127,8 @@ def remove(path: Path) -> None:
 
 
 def _contents_naming(rows: pl.LazyFrame, ids: Sequence[str]) -> pl.Expr:
-    contents = rows.select(pl.col("content").unique()).collect().to_series()
+    maybe = pl.any_horizontal(pl.col("content").str.contains(mark, literal=True) for mark in marks_of(ids))
+    contents = rows.filter(maybe).select(pl.col("content").unique()).collect(engine="streaming").to_series()
     return pl.col("content").is_in([text for text in contents if named_in(text, ids)])
 
 

@@ -95,18 +95,19 @@ def joined(parts: list[Identities]) -> Identities:
 
 def repeats(events: Identities) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which events come under the identity of an earlier one: (n,) with its payload, (n,) with another."""
-    order = np.lexsort((np.arange(len(events)), events.low, events.high))
-    sorted_by_key = events.take(order)
-    first = np.ones(len(events), bool)
-    first[1:] = (sorted_by_key.high[1:] != sorted_by_key.high[:-1]) | (
-        sorted_by_key.low[1:] != sorted_by_key.low[:-1]
-    )
-    firsts = np.maximum.accumulate(np.where(first, np.arange(len(events)), 0))
-    same = sorted_by_key.payload == sorted_by_key.payload[firsts]
-    out = np.zeros((2, len(events)), bool)
-    out[0, order] = ~first & same
-    out[1, order] = ~first & ~same
-    return out[0], out[1]
+    same, other = np.zeros((2, len(events)), bool)
+    order = np.argsort(events.high, kind="stable")
+    alike = np.diff(events.high[order]) == 0
+    near = order[np.append(alike, False) | np.append(False, alike)] if len(events) else order
+    some = events.take(near)  # few: the rest has a first half of its own
+    order = np.lexsort((near, some.low, some.high))
+    near, some = near[order], some.take(order)
+    first = np.ones(len(near), bool)
+    first[1:] = (some.high[1:] != some.high[:-1]) | (some.low[1:] != some.low[:-1])
+    firsts = np.maximum.accumulate(np.where(first, np.arange(len(near)), 0))
+    equal = some.payload == some.payload[firsts]
+    same[near], other[near] = ~first & equal, ~first & ~equal
+    return same, other
 
 
 def _hash(text: str) -> str:

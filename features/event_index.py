@@ -37,7 +37,7 @@ def find_stored(table: Table, names: Iterable[str], events: Identities) -> npt.N
     Args:
         table: with `event_key` and PAYLOAD among its columns, no key twice.
         names: files of the table.
-        events: n identities, no key twice.
+        events: n identities.
     """
     order = np.argsort(events.high, kind="stable")
     wanted = events.high[order]

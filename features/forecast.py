@@ -7,7 +7,7 @@ from typing import Final
 
 from features.activity_board import KEPT_S
 from features.errors import BadInput
-from features.memory_measure import Cost, Measured, buckets
+from features.memory_cost import Cost, Measured, buckets
 from features.scripts import DEDUPE_WINDOW_S
 from features.store import EXPOSURES_KEPT, OUTBOX_KEPT
 from features.store_keys import EXPOSURE_SHARDS, USER_SHARDS

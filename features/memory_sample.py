@@ -34,6 +34,8 @@ T0: Final = 1_767_225_600_000
 MOST_EVENTS: Final = 100
 """Events that one call of the API brings."""
 
+_GOLDEN: Final = (5**0.5 - 1) / 2
+
 SLATE: Final = 20
 """Videos of a made-up slate."""
 
@@ -48,10 +50,15 @@ class Shapes:
     """Bytes of their ids, int64, (m,), >= 1."""
 
     def draw(self, n: int, first: int) -> tuple[list[str], Int64s]:
-        """Ids, and lengths of histories, of n users; `first` is the number of the first, and the seed."""
-        rng = np.random.default_rng(first)
-        some = rng.integers(0, len(self.lengths), n)
-        ids = [f"{first + at}".rjust(int(self.id_bytes[row]), "u") for at, row in enumerate(some.tolist())]
+        """Ids, and lengths of histories, of the users from number `first` on: any n are spread as all are.
+
+        Source: the golden-ratio (Kronecker) sequence, whose every stretch covers [0, 1) evenly.
+        """
+        order = np.argsort(self.lengths, kind="stable")
+        places = np.modf(np.arange(first, first + n) * _GOLDEN)[0]
+        some = order[(places * len(order)).astype(np.int64)]
+        sizes = self.id_bytes[some].tolist()
+        ids = [str(first + at).rjust(size, "u") for at, size in enumerate(sizes)]
         return ids, self.lengths[some]
 
 
@@ -70,7 +77,7 @@ def logged_shapes(workspace: Workspace) -> Shapes | None:
         .agg(events=(pl.col("event") != "impression").sum())
         .select(pl.col("events").clip(0, HISTORY_LENGTH), size=pl.col("user_id").str.len_bytes())
         .cast(pl.Int64)
-        .collect()
+        .collect(engine="streaming")
     )
     return Shapes(counted["events"].to_numpy(), counted["size"].to_numpy()) if len(counted) else None
 

@@ -24,13 +24,17 @@ def named_in(content: str, ids: Sequence[str]) -> bool:
     if _HEX.fullmatch(content) and any(_as_packed(user_id) in bytes.fromhex(content) for user_id in ids):
         return True
     forms = {form for user_id in ids for form in _forms(user_id)}
-    if not any(form in content for form in forms):
-        return False
     row = _parsed(content)
     if row is None:
         return any(_stands_in(form, content) for form in forms)
     said = {str(value) for key, value in row.items() if str(key).lower() in USER_COLUMNS}
     return not said.isdisjoint(ids)
+
+
+def marks_of(ids: Sequence[str]) -> list[str]:
+    """Texts of which every content that names one of the users holds one; others may hold one too."""
+    forms = {form for user_id in ids for form in _forms(user_id)}
+    return sorted(forms | {_as_packed(user_id).hex() for user_id in ids})
 
 
 def _parsed(content: str) -> dict[Any, Any] | None:

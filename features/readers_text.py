@@ -12,7 +12,7 @@ import polars as pl
 
 from features.errors import BadInput
 
-CHUNK_BYTES: Final = 32 << 20
+CHUNK_BYTES: Final = 8 << 20
 """About how much of a file is in memory at a time."""
 
 LONGEST_ROW: Final = 256 << 20

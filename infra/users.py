@@ -15,7 +15,8 @@ from rich.table import Table as TextTable
 from features.connection import connect
 from features.erase import Erasure, Home, erase_user
 from features.forecast import Deployment, Forecast, forecast_memory
-from features.memory_measure import Measured, measure
+from features.memory_cost import Measured
+from features.memory_measure import measure
 from features.memory_sample import Shapes, given_shapes, logged_shapes
 from features.merging import merge_users
 from features.redis_server import open_redis

@@ -3,7 +3,7 @@
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from features.appending import REFUSED, append_events, append_rows, refused_even
 from features.connection import connect
 from features.contracts import INTERACTIONS
 from features.erase import Home, erase_user, find_everywhere
-from features.errors import BadInput, Erased
+from features.erase_tables import user_tables
+from features.errors import BadInput, Erased, RecError
 from features.importers import key_of_event_id
 from features.merges import merges
 from features.merging import merge_users
@@ -62,10 +63,10 @@ def slate(user: str | None, name: str) -> bytes:
     return pack_exposure(Exposure(name, user, T0, "b", "full", keys, np.zeros(2, np.float32), np.ones(2)))
 
 
-def log_of(interactions_of: Callable[..., pl.DataFrame], users: list[str | None]) -> pl.DataFrame:
+def log_of(interactions_of: Callable[..., pl.DataFrame], users: Sequence[str | None]) -> pl.DataFrame:
     names = [f"log-{user}-{at}" for at, user in enumerate(users)]
     return interactions_of(
-        user_id=users, video_id=["v1"] * len(users), ts=[T0 + at for at in range(len(users))],
+        user_id=list(users), video_id=["v1"] * len(users), ts=[T0 + at for at in range(len(users))],
         event_id=names, event_key=[key_of_event_id(name) for name in names],
     )  # fmt: skip
 
@@ -106,7 +107,8 @@ def load_user_rows(store: Store, users: list[str]) -> None:
 
 def everything(home: Home) -> str:
     """All that a search for a text can meet: every key and value of the namespace, every cell, every file."""
-    client, said = home.client, []
+    client = home.client
+    said: list[str] = []
     for key in client.scan_iter(match=f"{home.namespace}:*", count=10_000):
         kind = client.type(key)
         value: Any
@@ -264,6 +266,20 @@ def test_a_deletion_that_was_cut_off_completes_and_its_proof_covers_both(
     assert "anon-1" not in text
 
 
+def test_what_is_left_is_named_and_no_proof_is_given(
+    home: Home, interactions_of: Callable[..., pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_events(home.workspace, log_of(interactions_of, [NAME, NAME, OTHER]))
+    with monkeypatch.context() as patch:
+        patch.setattr(erase, "drop_rows", lambda place: (1, 0, 0))
+        with pytest.raises(RecError, match=r"is left \(interactions rows 2\), written meanwhile"):
+            erase_user(home, NAME)
+    assert [path.name for path in (home.workspace.root / "erasures").iterdir()] == [
+        f"{hash_of_user(NAME)}.open.json"
+    ]
+    assert erase_user(home, NAME).removed["interactions rows"] == 2
+
+
 def test_files_of_older_commits_and_of_no_commit_go_and_others_stay(
     home: Home, interactions_of: Callable[..., pl.DataFrame]
 ) -> None:
@@ -286,7 +302,8 @@ def test_a_reader_of_the_newest_commit_meets_whole_tables_only(
 ) -> None:
     users = [f"u{i % 5}" for i in range(50)]
     append_events(home.workspace, log_of(interactions_of, users))
-    table, stop, met = home.workspace.interactions, threading.Event(), []
+    table, stop = home.workspace.interactions, threading.Event()
+    met: list[int] = []
 
     def read() -> None:
         while not stop.is_set():
@@ -367,7 +384,7 @@ def test_an_unknown_user_and_an_id_that_cannot_be(home: Home) -> None:
 
 
 def test_every_table_with_a_user_is_searched(workspace: Workspace) -> None:
-    named = {place.table.path.name for place in erase.user_tables(workspace, ["u"])}
+    named = {place.table.path.name for place in user_tables(workspace, ["u"])}
     assert "user_id" in {c.name for c in INTERACTIONS} & {c.name for c in EXPOSURES}
     assert {workspace.interactions.path.name, exposures(workspace).path.name} <= named
     assert "content" in {c.name for c in REFUSED}

@@ -12,15 +12,8 @@ from features.appending import append_events
 from features.contracts import HISTORY_LENGTH
 from features.errors import BadInput
 from features.forecast import MARGIN, Deployment, forecast_memory, held_by
-from features.memory_measure import (
-    BUCKET_BYTES,
-    Cost,
-    Measured,
-    buckets,
-    measure,
-    measuring_server,
-    read_memory,
-)
+from features.memory_cost import BUCKET_BYTES, Cost, Measured, buckets
+from features.memory_measure import measure, measuring_server, read_memory
 from features.memory_sample import Shapes, given_shapes, load_sample_users, load_sample_videos, logged_shapes
 from features.workspace import Workspace
 
@@ -131,7 +124,7 @@ def test_users_are_as_the_log_has_them(
 @pytest.mark.parametrize("name", ["users", "videos", "events_a_day", "slates_a_day", "replicas"])
 def test_a_plan_for_less_than_nothing_is_refused(name: str) -> None:
     with pytest.raises(BadInput, match=f"{name} is -1; it must be at least 0"):
-        Deployment(**{"users": 1, "videos": 1, name: -1})  # type: ignore[arg-type]
+        Deployment(**{"users": 1, "videos": 1, name: -1})
 
 
 def test_sizes_that_do_not_rise_are_refused() -> None:

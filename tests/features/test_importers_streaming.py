@@ -98,7 +98,7 @@ def test_an_import_in_chunks_stores_what_the_whole_would(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, ending: str
 ) -> None:
     log, path = log_of(seed), tmp_path / f"log.{ending}"
-    {"csv": log.write_csv, "jsonl": log.write_ndjson, "parquet": log.write_parquet}[ending](path)
+    getattr(log, {"csv": "write_csv", "jsonl": "write_ndjson", "parquet": "write_parquet"}[ending])(path)
     whole, parts = new_workspace(tmp_path / "whole"), new_workspace(tmp_path / "parts")
     first = import_events(whole, [path])
     monkeypatch.setattr(appending, "ROWS_AT_ONCE", 40)

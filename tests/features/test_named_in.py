@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.named_in import named_in
+from features.named_in import marks_of, named_in
 from features.packing import AcceptedEvent, pack_event, unpack_event
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
@@ -16,6 +16,7 @@ texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=
 def test_a_json_row_names_its_user_and_nobody_else(user: str, other: str) -> None:
     content = json.dumps({"user_id": user, "video_id": other}, ensure_ascii=False)
     assert named_in(content, [user])
+    assert any(mark in content for mark in marks_of([user]))
     assert named_in(content, [other]) == (other == user)
 
 
@@ -26,6 +27,7 @@ def test_a_packed_record_names_its_user(user: str) -> None:
     assert named_in(packed.hex(), [user])
     assert named_in(repr(unpack_event(packed)), [user])
     assert not named_in(packed.hex(), [user + "x"])
+    assert any(mark in packed.hex() for mark in marks_of([user]))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,7 @@ def test_a_packed_record_names_its_user(user: str) -> None:
 )
 def test_a_row_that_names_the_user_is_found(content: str, user: str) -> None:
     assert named_in(content, [user])
+    assert any(mark in content for mark in marks_of([user]))
     assert named_in(content, ["somebody", user])
 
 

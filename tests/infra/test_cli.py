@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from features.erase import FUTURES
 from features.errors import BadInput
-from infra import commands
+from features.log_formats import FORMATS
+from infra import cli, commands
 from infra.cli import main
 from infra.nightly import describe_ingest
 from ingest.pipeline import IngestSettings
@@ -170,3 +172,41 @@ def test_rows_that_need_no_file_are_not_called_nothing() -> None:
     counts = {"listed": 3, "skipped": 0, "quarantined": 0, "reasons": {}, "opened": 0}
     assert describe_ingest({**counts, "embedded": 3})[-1] == "no file was opened"
     assert describe_ingest({**counts, "embedded": 0})[-1] == "nothing is new: no file was opened"
+
+
+def test_the_choices_that_help_lists_are_those_of_the_code() -> None:
+    assert cli.EVENT_FORMATS == FORMATS
+    assert cli.FUTURES == FUTURES
+
+
+@pytest.mark.parametrize(
+    "words", [["user", "delete"], ["user", "merge"], ["plan"], ["features", "training-set"], ["user"]]
+)
+def test_help_of_every_command_is_short(words: list[str], capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) < 40
+
+
+def test_a_training_set_is_written_once_and_needs_a_new_directory(tmp_path: Path, capsys: Captured) -> None:
+    ws, out = str(tmp_path / "ws"), tmp_path / "rows"
+    (tmp_path / "log.csv").write_text(
+        "user_id,video_id,event,ts\n"
+        "u1,v1,impression,2026-01-01T10:00:00Z\nu1,v1,play,2026-01-01T10:00:05Z\n"
+        "u1,v2,impression,2026-01-01T11:00:00Z\n"
+    )
+    assert main(["events", "import", str(tmp_path / "log.csv"), "--workspace", ws]) == 0
+    assert main(["features", "build", "--workspace", ws]) == 0
+    words = ["features", "training-set", "--out", str(out), "--workspace", ws]
+    assert main([*words, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert answer["rows"] == sum(len(pl.read_parquet(path)) for path in out.glob("*.parquet")) == 2
+    assert "is there already" in refused(capsys, *words)
+
+
+def test_amounts_that_are_no_numbers_are_bad_usage(capsys: Captured) -> None:
+    for given in ("-1", "inf", "nan", "many"):
+        with pytest.raises(SystemExit) as ended:
+            main(["plan", "--users", "1", "--videos", "1", "--events-a-day", given])
+        assert ended.value.code == 2
