@@ -22,6 +22,9 @@ LATEST_MS: Final = 2**48
 MOST_WATCH_MS: Final = 2**31 - 1
 """What one event adds to the watched time at most, ms: 24.8 days."""
 
+JOINED: Final = "joined_at"
+"""Column that says when an event came to its user, who was merged."""
+
 _READ: Final = (
     "event_key",
     "user_id",
@@ -112,11 +115,13 @@ def build_event_log(interactions: pl.DataFrame, catalogue: pl.DataFrame) -> tupl
     """The log of all events, and what was left out.
 
     Args:
-        interactions: columns of INTERACTIONS, any order of rows; a `video_key` column is ignored.
+        interactions: columns of INTERACTIONS, any order of rows, and `joined_at` where users were merged
+            (`merges.with_merges`); a `video_key` column is ignored.
         catalogue: `video_id` and `video_key`.
     """
     keys = catalogue.select("video_id", "video_key")
-    known = interactions.select(_READ).join(keys, on="video_id", how="inner")
+    joined = [JOINED] if JOINED in interactions.columns else []
+    known = interactions.select(*_READ, *joined).join(keys, on="video_id", how="inner")
     named = known.filter(pl.col("user_id").is_not_null())
     used = named.filter(is_counted())
     counts = LogCounts(
@@ -162,6 +167,9 @@ def _coded(used: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     """The rows as numbers, in the order of user, known, `order`, `event_key`."""
     names = used["device"].unique().to_list()
     codes = pl.col("device").replace_strict(names, [device_code(n) for n in names], return_dtype=pl.Int8)
+    known = known_expr()
+    if JOINED in used.columns:
+        known = pl.when(known > 0).then(pl.max_horizontal(known, pl.col(JOINED).dt.epoch("ms"))).otherwise(0)
     coded = used.join(users, on="user_id", how="inner").select(
         pl.col("user").cast(pl.UInt32),
         "video_key",
@@ -169,7 +177,7 @@ def _coded(used: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
         "event_key",
         event=code_expr(),
         ts=ts_expr(),
-        known=known_expr(),
+        known=known,
         watch=pl.col("watch_s").cast(pl.Float32).fill_null(float("nan")),
         offset=pl.col("utc_offset_min").cast(pl.Int16).fill_null(0),
         device=codes,

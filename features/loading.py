@@ -16,7 +16,7 @@ from features.contracts import Int64s
 from features.counters import counters_at
 from features.event_log import LATEST_MS, EventLog, build_event_log
 from features.histories import histories_at
-from features.merges import apply_merges, merges
+from features.merges import merges, with_merges
 from features.packing import pack_users
 from features.store import LOAD_BATCH, Store
 from features.tombstones import refused_hashes
@@ -98,4 +98,4 @@ def _log_of(workspace: Workspace, users: list[str], catalogue: pl.DataFrame) -> 
     pairs, wanted = merges(workspace), set(users)
     names = [*users, *(source for source, into in pairs if into in wanted)]
     rows = workspace.interactions.scan().filter(pl.col("user_id").is_in(names)).collect()
-    return build_event_log(apply_merges(rows, pairs), catalogue)[0]
+    return build_event_log(with_merges(rows, workspace), catalogue)[0]

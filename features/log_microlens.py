@@ -86,8 +86,7 @@ def _lines(path: Path, block: bytes) -> pl.DataFrame:
     if lines.width < 2:
         raise BadInput(f"{path} has one column; expected a user, a tab and videos in each line")
     return lines.select(
-        pl.col(old).alias(new)
-        for old, new in zip(lines.columns, ("user_id", "video_id", "ts"), strict=False)
+        pl.col(old).alias(new) for old, new in zip(lines.columns, ("user_id", "video_id", "ts"), strict=False)
     )
 
 

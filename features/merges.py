@@ -1,8 +1,8 @@
 """Who was merged into whom: the log keeps what happened, and is read as if it had been one user all along.
 
 The store moves a user's record at once; this table is what later loads and trainings follow. An event of the
-source counts as the other's from the instant it was known, also before the merge: where a live request could
-not know yet that both were one person, training does.
+source is the other's, and known of the other from the merge on: what a live request could not know before it,
+no training row knows.
 """
 
 from __future__ import annotations
@@ -111,6 +111,38 @@ def apply_merges(rows: Rows, pairs: Iterable[tuple[str, str]]) -> Rows:
     if not final:
         return rows
     return rows.with_columns(pl.col("user_id").replace(list(final), list(final.values())))
+
+
+def with_merges(rows: Rows, workspace: Workspace) -> Rows:
+    """The log as it is read: `apply_merges`, and when a source's events came to the other user.
+
+    Args:
+        rows: columns of INTERACTIONS.
+        workspace: whose merges.
+
+    Returns:
+        The rows with a further column `joined_at`, UTC, null where the user was always this one. It bears on
+        what is known of the user; what is known of videos was known before.
+    """
+    noted = merges_table(workspace).read().with_columns(pl.col("at").dt.epoch("ms")).rows()
+    known = _known_since(noted)
+    joined = pl.col("user_id").replace_strict(
+        list(known), list(known.values()), default=None, return_dtype=pl.Int64
+    )
+    return apply_merges(rows.with_columns(joined_at=joined.cast(TS)), [pair[:2] for pair in noted])
+
+
+def _known_since(noted: list[tuple[str, str, int]]) -> dict[str, int]:
+    """When each source's events became known of whom that user has become, ms since the epoch."""
+    step = {source: (into, at) for source, into, at in noted}
+    resolve_merges([(source, into) for source, into, _ in noted])  # refuses what goes in a circle
+    out: dict[str, int] = {}
+    for source, (into, at) in step.items():
+        while into in step:
+            into, later = step[into]
+            at = max(at, later)
+        out[source] = at
+    return out
 
 
 def _is_new(known: dict[str, str], source: str, into: str) -> bool:

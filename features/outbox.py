@@ -16,6 +16,7 @@ from features.errors import CommitConflict, VersionMismatch
 from features.importers import ATTEMPTS, REFUSED, append_events, append_rows, key_of_event_id
 from features.packing import Exposure, unpack_event, unpack_exposure
 from features.tables import Snapshot, Table
+from features.tombstones import refused_users
 from features.workspace import Workspace
 
 EXPOSURES: Final = (
@@ -93,7 +94,10 @@ def store_events(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> in
 
 
 def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> int:
-    """Adds slates to the exposures; returns how many were not there yet; `records` as in `store_events`."""
+    """Adds slates to the exposures; returns how many were not there yet; `records` as in `store_events`.
+
+    Slates of users who were deleted stay, as nobody's: they say what was shown, not to whom.
+    """
     slates: list[Exposure] = []
     refused: list[tuple[str, str]] = []
     for _, packed in records:
@@ -111,9 +115,12 @@ def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) ->
 
 def _append(table: Table, rows: pl.DataFrame, workspace: Workspace) -> int:
     for _ in range(ATTEMPTS):
-        before = table.snapshot()
+        before = table.snapshot()  # first: a user who is deleted from here on makes the commit a conflict
+        named = rows.with_columns(
+            pl.when(~refused_users(workspace, rows["user_id"])).then("user_id").alias("user_id")
+        )
         stored = _stored_slates(table, before, set(_by_day(rows)))
-        fresh = rows.join(stored, on="request_id", how="anti", maintain_order="left").unique(
+        fresh = named.join(stored, on="request_id", how="anti", maintain_order="left").unique(
             ["request_id", "position"], keep="first", maintain_order=True
         )
         if not len(fresh):

@@ -18,7 +18,7 @@ from features.contracts import VideoTable
 from features.definitions import feature_version
 from features.errors import BadInput, NotFound
 from features.histories import EventLog, LogCounts, build_event_log
-from features.merges import apply_merges, merges
+from features.merges import with_merges
 from features.training_set import training_set
 from features.videos import build_video_table
 from features.workspace import Workspace
@@ -60,7 +60,7 @@ def build_features(
         BadInput: there are no interactions, or more than that share names unknown videos.
         NotFound: the named space is not there.
     """
-    interactions = apply_merges(workspace.interactions.scan(), merges(workspace)).collect()
+    interactions = with_merges(workspace.interactions.scan(), workspace).collect()
     if not len(interactions):
         raise BadInput(f"there are no interactions in {workspace.root}; run `reelrank events import` first")
     space_version, encoder_version = _versions(workspace, space_version)
@@ -122,7 +122,7 @@ def write_training_set(
     aside.mkdir(parents=True)
     rows = files = 0
     try:
-        log = apply_merges(table.scan(), merges(workspace))
+        log = with_merges(table.scan(), workspace)
         for frame in training_set(log, catalogue, videos, scratch=out.parent):
             frame.write_parquet(aside / f"part-{files:05d}.parquet")
             rows, files = rows + len(frame), files + 1

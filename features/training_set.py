@@ -20,7 +20,7 @@ from features.activity import activity_at, build_activity_log, watermark
 from features.assemble import FEATURE_NAMES
 from features.contracts import ACTIVITY_NAMES, DAY_MS, Context, Floats, VideoTable
 from features.errors import BadInput
-from features.event_log import build_event_log, is_counted, ts_expr
+from features.event_log import JOINED, build_event_log, is_counted, ts_expr
 from features.labels import LABELS, label
 from features.point_in_time import Moments, features_of, nightly_statistics
 from features.statistics import DailyCounts, daily_counts, merge_counts
@@ -84,7 +84,8 @@ def training_set(
         BadInput: the log has no times, so nothing is "as of then".
     """
     shape = sharding or Sharding()
-    log = interactions.select(READ).filter(is_counted())
+    joined = [JOINED] if JOINED in interactions.collect_schema().names() else []
+    log = interactions.select(*READ, *joined).filter(is_counted())
     rows, shown, latest = _survey(log)
     if rows and latest == 0:
         raise BadInput(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts import EVENTS
 from features.errors import NotFound
+from features.merging import merge_users
 from serving.desk import Desk
 from serving.expose import log_exposure
 from serving.feedback import accept_events
@@ -25,6 +26,7 @@ from serving.requests import (
     Id,
     K,
     Modality,
+    MergeRequest,
     RecommendationRequest,
     SearchRequest,
     Text,
@@ -45,6 +47,14 @@ class Feedback(BaseModel):
     """Another event under an `event_id` that was used: set aside."""
     excess: int
     """Of the accepted, those beyond the rate limit: logged, and counted nowhere."""
+
+
+class Merged(BaseModel):
+    """What became of a merge."""
+
+    request_id: str
+    moved: bool
+    """False where there was nothing left to move."""
 
 
 class Hit(Video):
@@ -130,6 +140,14 @@ async def events(request: Request, body: EventsRequest) -> JSONResponse:
     live = _live(request)
     counts = await live.slates.run(accept_events, body, live.desk, live.kitchen, live.now_ms())
     return JSONResponse({"request_id": request_id_of(request), **counts})
+
+
+@router.post("/users/{user_id:path}/merge", response_model=Merged)
+async def merge(request: Request, user_id: Id, body: MergeRequest) -> JSONResponse:
+    """Moves all that is known of a visitor to a known user; sent twice, it happens once."""
+    live = _live(request)
+    moved = await live.pages.run(merge_users, live.workspace, live.store, body.source, user_id)
+    return JSONResponse({"request_id": request_id_of(request), "moved": bool(moved)})
 
 
 @router.get("/users")

@@ -102,6 +102,12 @@ class EventsRequest(Strict):
     context: Annotated[RequestContext, Field(description="where the events come from")] = RequestContext()
 
 
+class MergeRequest(Strict):
+    """A visitor turns out to be a known user."""
+
+    source: Annotated[Id, Field(description="the visitor's id, whose history and later events are the user's")]
+
+
 class SearchRequest(Strict):
     """Videos for words."""
 

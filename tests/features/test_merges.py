@@ -1,12 +1,25 @@
 """Who was merged into whom: noted once, followed through chains, never in a circle."""
 
+from collections.abc import Callable
+
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.counters import counters_at
 from features.errors import BadInput
-from features.merges import apply_merges, forget_merge, merges, record_merge, resolve_merges, sources_of
+from features.histories import build_event_log, histories_at
+from features.merges import (
+    apply_merges,
+    forget_merge,
+    merges,
+    record_merge,
+    resolve_merges,
+    sources_of,
+    with_merges,
+)
 from features.workspace import Workspace
 
 AT = 1_767_225_600_000
@@ -84,3 +97,26 @@ def test_a_merge_can_be_taken_back(workspace: Workspace) -> None:
     record_merge(workspace, "x", "y", AT)
     forget_merge(workspace, "a")
     assert merges(workspace) == [("x", "y")]
+
+
+def test_events_of_a_merged_user_are_known_of_the_other_from_the_merge_on(
+    workspace: Workspace, interactions_of: Callable[..., pl.DataFrame]
+) -> None:
+    record_merge(workspace, "a", "b", 1_000_000)
+    record_merge(workspace, "b", "c", 3_000_000)
+    rows = interactions_of(
+        user_id=["a", "b", "c", "a"],
+        video_id=["v"] * 4,
+        ts=[10, 20, 30, 40],
+        received_at=[15, None, 35, 5_000_000],
+    )
+    merged = with_merges(rows, workspace)
+    assert merged["user_id"].to_list() == ["c"] * 4
+    assert merged["joined_at"].dt.epoch("ms").to_list() == [3_000_000, 3_000_000, None, 3_000_000]
+    assert merged["received_at"].equals(rows["received_at"])
+    assert with_merges(rows.lazy(), workspace).collect().equals(merged)
+    log, _ = build_event_log(merged, pl.DataFrame({"video_id": ["v"], "video_key": [0]}))
+    users, before, after = np.zeros(1, np.int64), np.array([2_999_999]), np.array([3_000_001])
+    assert histories_at(log, users, before).lengths.tolist() == [1]
+    assert histories_at(log, users, after).ts_ms[0, :3].tolist() == [30, 20, 10]
+    assert counters_at(log, users, np.array([5_000_001])).events.sum() == 4

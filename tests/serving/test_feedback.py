@@ -160,3 +160,17 @@ def test_a_slate_notes_what_it_knew_of_the_user_and_of_the_videos(world, redis_u
     assert (row["device"], row["surface"], row["utc_offset_min"]) == ("ios", "feed", 0)
     assert row["history_at"] is not None
     assert row["activity_at"] <= row["ts"]
+
+
+def test_a_visitor_who_signs_in_is_the_known_user_from_then_on(client):
+    send(client, "visitor-1", {"video_id": "jazz/03.mp4", "event": "like", "ts": "2026-01-05T10:00:00Z"})
+    send(client, "member-1", {"video_id": "surf/01.mp4", "event": "like", "ts": "2026-01-05T11:00:00Z"})
+    answer = client.post("/v1/users/member-1/merge", json={"source": "visitor-1"})
+    assert (answer.status_code, answer.json()["moved"]) == (200, True)
+    assert client.post("/v1/users/member-1/merge", json={"source": "visitor-1"}).json()["moved"] is False
+    send(client, "visitor-1", {"video_id": "jazz/05.mp4", "event": "like", "ts": "2026-01-05T12:00:00Z"})
+    past = [item["video_id"] for item in client.get("/v1/users/member-1/history").json()["items"]]
+    assert past == ["jazz/05.mp4", "surf/01.mp4", "jazz/03.mp4"]
+    circle = client.post("/v1/users/visitor-1/merge", json={"source": "member-1"})
+    assert circle.status_code == 400
+    assert "merged" in circle.json()["detail"]
