@@ -77,8 +77,8 @@ def load_everybody(
         feature_version: noted as what is live.
     """
     store.refuse_hashes(refused_hashes(workspace))
-    store.point_merged(merges(workspace))
-    busy = load_log(store, events)
+    come = store.point_merged(merges(workspace))
+    busy = list(dict.fromkeys([*load_log(store, events), *come]))
     for _ in range(PASSES):
         if not busy:
             break

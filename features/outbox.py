@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from features.contracts import INTERACTIONS, TS, Column, conform
-from features.errors import CommitConflict, VersionMismatch
+from features.errors import BadInput, CommitConflict, VersionMismatch
 from features.importers import ATTEMPTS, REFUSED, append_events, append_rows, key_of_event_id
 from features.packing import Exposure, unpack_event, unpack_exposure
 from features.tables import Snapshot, Table
@@ -82,8 +82,8 @@ def store_events(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> in
     for kind, packed in records:
         try:
             row = unpack_event(packed)
-        except VersionMismatch:
-            refused.append(("packed by another version", packed.hex()))
+        except (VersionMismatch, BadInput) as error:
+            refused.append((_why(error), packed.hex()))
             continue
         if kind == b"c":
             refused.append(("event_id given with another payload", repr(row)))
@@ -103,8 +103,8 @@ def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) ->
     for _, packed in records:
         try:
             slates.append(unpack_exposure(packed))
-        except VersionMismatch:
-            refused.append(("packed by another version", packed.hex()))
+        except (VersionMismatch, BadInput) as error:
+            refused.append((_why(error), packed.hex()))
     _set_aside(workspace, refused)
     if not slates:
         return 0
@@ -138,6 +138,10 @@ def _stored_slates(table: Table, at: Snapshot, days: set[str]) -> pl.DataFrame:
     files = tuple(name for name in at.files if name.partition("/")[0] in days)
     some = Snapshot(at.sequence, files, at.rows, at.committed_at, at.meta)
     return table.scan(at=some).select("request_id").unique().collect()
+
+
+def _why(error: VersionMismatch | BadInput) -> str:
+    return "packed by another version" if isinstance(error, VersionMismatch) else "cut short"
 
 
 def _set_aside(workspace: Workspace, refused: list[tuple[str, str]]) -> None:

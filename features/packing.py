@@ -76,6 +76,8 @@ _FLOAT: Final = struct.Struct("<f")
 _EVENT_ROW: Final = struct.Struct("<qqfB")
 _NULL: Final = 0xFFFF
 
+MOST_WATCH_S: Final = float(np.finfo(np.float32).max)
+
 _LAYOUTS: Final = {
     USER: (repr(USER_HEAD.descr), repr(EVENT_ROW.descr), repr(EVENTS), repr(DEVICES)),
     EVENT: (repr(EVENT_ROW.descr), repr(EVENTS), _RECEIVED.format, *_EVENT_TEXTS),
@@ -123,8 +125,10 @@ class AcceptedEvent:
             raise BadInput(f"unknown event {self.event}; it is one of {', '.join(EVENTS)}")
         if self.ts_ms <= 0:
             raise BadInput(f"ts_ms is {self.ts_ms}; it must be after 1970")
-        if self.watch_s is not None and not 0 <= self.watch_s < math.inf:
-            raise BadInput(f"watch_s is {self.watch_s}; it must be finite and at least 0")
+        if self.watch_s is not None and not 0 <= self.watch_s <= MOST_WATCH_S:
+            raise BadInput(f"watch_s is {self.watch_s}; it must be at least 0, and finite as a float32")
+        for name in ("event_id", "video_id", "request_id"):
+            check_text(getattr(self, name) or "", name)
         for name, value in self.extra.items():
             _check_extra(name, value)
 
@@ -273,6 +277,16 @@ def event_parts(event: AcceptedEvent, user_id: str) -> tuple[bytes, bytes]:
     )
 
 
+def check_text(value: str, what: str) -> str:
+    """The text, if a table can hold it; else BadInput: half of a surrogate pair is no character."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"{what} holds half of a surrogate pair, which is no character: {value!a}") from None
+    return value
+
+
 def identity_hash(identity: str) -> bytes:
     """What stands for an id of any length: BLAKE2b, 16 bytes."""
     return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -360,7 +374,8 @@ def _event_end(event: AcceptedEvent, user_id: str) -> bytes:
     """The texts of an event's record."""
     texts = [event.event_id, user_id, event.video_id, event.request_id]
     for name, value in event.extra.items():
-        texts += [name, None if value is None else str(value)]
+        whole = isinstance(value, float) and EXTRA[name].is_integer()
+        texts += [name, None if value is None else str(int(value) if whole else value)]
     return b"".join(map(_text, texts))
 
 
@@ -373,6 +388,7 @@ def _check_extra(name: str, value: Any) -> None:
     if not kind.is_numeric():
         if not isinstance(value, str):
             raise BadInput(f"{name} is {value!r}; it must be text")
+        check_text(value, name)
         return
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or (kind.is_integer() and value != int(value)):

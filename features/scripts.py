@@ -138,6 +138,7 @@ is done at the first event of the minute.
 """
 
 LOAD: Final = """
+if redis.call('SISMEMBER', KEYS[2], ARGV[5]) == 1 then return 1 end
 local have, loaded = redis.call('GET', KEYS[1]), ARGV[1]
 if have then
   local start = string.sub(have, 1, 6)
@@ -156,24 +157,42 @@ return 1
 """Puts a user's record in its place, unless it has taken an event that the log may lack: then 0.
 
 Arguments: the record, its TTL, arrival of the newest event that the log is known to hold (else the record's
-own), and the prefix of moved records, which stay.
+own), the prefix of moved records, which stay, and the hash of the user: of one who was erased while the log was
+being read (second key: erased users of the slot) nothing is brought back.
 """
 
-LEAVE: Final = """
+LEAVE: Final = f"""
 local packed = redis.call('GET', KEYS[1])
 if packed and string.sub(packed, 1, 6) == string.sub(ARGV[1], 1, 6) then
   if packed ~= ARGV[1] then return redis.error_reply('ELSEWHERE') end
 else
-  if packed then redis.call('SET', KEYS[2], packed) end
+  if packed then
+    if string.sub(packed, 1, 6) ~= ARGV[2] then return redis.error_reply('MISMATCH user') end
+    redis.call('SET', KEYS[2], packed, 'EX', {HISTORY_TTL_S})
+  end
   redis.call('SET', KEYS[1], ARGV[1])
 end
 local record = redis.call('GET', KEYS[2])
 if not record then return false end
-return {record, redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')}
+return {{record, redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')}}
 """
 """First step of a merge, in the slot of the user who goes: the record is laid aside, a moved one put there.
 
-Returns the record and the identities of the window, until the merge is done.
+Arguments: the moved record and the prefix of users' records. Returns the record and the identities of the window,
+until the merge is done. What is laid aside ends no later than the note of the second step that it was taken in.
+"""
+
+POINT: Final = """
+local packed, came = redis.call('GET', KEYS[1]), redis.call('EXISTS', KEYS[2]) * 2
+if came == 0 and packed and string.sub(packed, 1, 6) ~= string.sub(ARGV[1], 1, 6) then came = 1 end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2])
+return {came, redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')}
+"""
+"""Puts a moved record in a user's place, before the other's is loaded from a log that has the events of both.
+
+Returns 1 where a record stood there, 2 where one was laid aside by a merge that was cut off, else 0, and the
+identities of the window.
 """
 
 JOIN: Final = (
@@ -185,11 +204,12 @@ if packed then
   if start == MOVED then return redis.error_reply('ELSEWHERE') end
   if start ~= PREFIX then return redis.error_reply('MISMATCH user') end
 end
+if string.sub(ARGV[1], 1, #PREFIX) ~= PREFIX then return redis.error_reply('MISMATCH user') end
 local into, ours = open(packed)
 local from, theirs = open(ARGV[1])
 local now = ARGV[2] == '' and clock() or tonumber(ARGV[2])
 into[RECEIVED] = math.max(now, into[RECEIVED] + 1)
-if redis.call('SET', KEYS[2], into[RECEIVED], 'NX', 'EX', {DEDUPE_WINDOW_S}) == false then return 0 end
+if redis.call('SET', KEYS[2], into[RECEIVED], 'NX', 'EX', {HISTORY_TTL_S}) == false then return 0 end
 for place = KINDS, {7 + _COUNTERS} do into[place] = into[place] + from[place] end
 into[WATCH] = into[WATCH] + from[WATCH]
 if into[FIRST] == 0 or (from[FIRST] > 0 and from[FIRST] < into[FIRST]) then into[FIRST] = from[FIRST] end

@@ -38,6 +38,7 @@ from features.packing import (
     USER,
     AcceptedEvent,
     UserState,
+    check_text,
     event_parts,
     identity_hash,
     prefix,
@@ -60,6 +61,10 @@ BULK_TIMEOUT_S: Final = 30.0
 LOAD_BATCH: Final = 2000
 CLAIM_AFTER_S: Final = 60.0
 """What another drain has taken and not stored for this long is taken over."""
+
+
+class OutboxFull(StoreUnavailable):
+    """So many events wait for the drain that no more are taken; Redis itself is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,9 @@ class Store:
         Raises:
             VersionMismatch: the user's record has another layout.
             Erased: the user was deleted and may not come back.
-            StoreUnavailable: Redis does not answer, or the outbox is full because the drain does not run.
+            BadInput: the user's id is no text, or not of 1 to 512 bytes.
+            OutboxFull: the drain does not run.
+            StoreUnavailable: Redis does not answer.
         """
         return self.accept_many([(user_id, events)], now_ms=now_ms)[0]
 
@@ -133,7 +140,7 @@ class Store:
         self, events: Sequence[tuple[str, Sequence[AcceptedEvent]]], *, now_ms: int | None = None
     ) -> list[Accepted]:
         """`accept_events` for several users in one trip a node; one user's failure undoes no other's."""
-        sent = [(user_id, some) for user_id, some in events if some]
+        sent = [(check_text(check_id(name, "user_id"), "user_id"), some) for name, some in events if some]
         with mapped("accept_events", self._budget_ms):
             replies = self._accept(sent, now_ms)
             for place, reply in enumerate(replies):
@@ -142,10 +149,13 @@ class Store:
                         break
                     into = reply[0].decode("utf-8", "surrogatepass")
                     reply = self._accept([(into, sent[place][1])], now_ms)[0]
+                else:
+                    if isinstance(reply, list) and len(reply) == 1:
+                        raise StoreUnavailable(user_moves.too_many_merges(sent[place][0]))
                 if isinstance(reply, redis.ResponseError) and "ERASED" in str(reply):
                     raise Erased(f"user {sent[place][0]!r} was deleted; events of this id are refused")
                 if isinstance(reply, redis.ResponseError) and "FULL" in str(reply):
-                    raise StoreUnavailable(
+                    raise OutboxFull(
                         f"{OUTBOX_KEPT} events wait in one outbox; see why no drain runs, then send again"
                     )
                 replies[place] = reply
@@ -184,16 +194,16 @@ class Store:
         """Puts users' records (`pack_users`) in place; returns the places of those that were left as is.
 
         A user is left who has taken an event that the log behind the record may lack: later than the newest
-        event of the record or, where given, than `arrived_ms`, (n,).
+        event of the record or, where given, than `arrived_ms`, (n,). One who was deleted is not brought back.
         """
-        keys = [self.keys.user(user_id, "h") for user_id in user_ids]
+        keys = [(self.keys.user(user, "h"), self.keys.refused(shard_of(user))) for user in user_ids]
         bounds = [""] * len(keys) if arrived_ms is None else arrived_ms.tolist()
         commands: list[Command] = [
-            (scripts.LOAD, key, record, HISTORY_TTL_S, bound, prefix(MOVED))
-            for key, record, bound in zip(keys, records, bounds, strict=True)
+            (scripts.LOAD, *some, record, HISTORY_TTL_S, bound, prefix(MOVED), identity_hash(user))
+            for user, some, record, bound in zip(user_ids, keys, records, bounds, strict=True)
         ]
         with mapped("load_users", BULK_TIMEOUT_S * 1000):
-            replies = checked(scripts.run(self._bulk, commands, keys=1))
+            replies = checked(scripts.run(self._bulk, commands, keys=2))
         return [place for place, reply in enumerate(replies) if not reply]
 
     def mark_loaded(self, said: dict[str, str | int]) -> None:
@@ -238,6 +248,14 @@ class Store:
         with mapped("pending", self._budget_ms):
             return sum(checked(pipelined(self._fast, streams, [("XLEN", stream) for stream in streams])))
 
+    def waiting_since(self) -> int | None:
+        """When the oldest accepted event came that no drain has stored, ms by the clock of Redis; or None."""
+        streams = self.keys.outboxes()
+        oldest: list[Command] = [("XRANGE", stream, "-", "+", "COUNT", 1) for stream in streams]
+        with mapped("waiting_since", BULK_TIMEOUT_S * 1000):
+            replies = checked(pipelined(self._bulk, streams, oldest))
+        return min((int(reply[0][0].partition(b"-")[0]) for reply in replies if reply), default=None)
+
     def delete_user(self, user_id: str, *, refuse: bool = True) -> dict[str, int]:
         """Removes all that Redis holds of a user; returns what was removed, by place.
 
@@ -265,10 +283,18 @@ class Store:
         with mapped("readmit", BULK_TIMEOUT_S * 1000):
             user_moves.readmit(self._bulk, self.keys, user_id)
 
-    def point_merged(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Makes users' events and reads those of the users whom they were merged into."""
-        with mapped("point_merged", BULK_TIMEOUT_S * 1000):
-            user_moves.point_merged(self._bulk, self.keys, pairs)
+    def point_merged(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
+        """Makes users' events and reads those of the users whom they were merged into.
+
+        Returns:
+            Users into whom somebody was merged of whom the store still held a record, which is gone: they are
+            to be loaded from a log that has all that was accepted until now.
+        """
+        come: list[str] = []
+        for start in range(0, len(pairs), LOAD_BATCH):
+            with mapped("point_merged", BULK_TIMEOUT_S * 1000):
+                come += user_moves.point_merged(self._bulk, self.keys, pairs[start : start + LOAD_BATCH])
+        return come
 
     def activity_watermark(self) -> int:
         """Up to where the videos' activity is put up, ms since the epoch; 0 where it never was."""

@@ -1,7 +1,8 @@
 """Streams of Redis that leave for the workspace: each entry goes to one reader, and stays until it is done.
 
 Readers form one consumer group. What a reader took and did not finish is given to the next after a while, so
-an entry is handed out at least once; that it is stored once is for who stores it.
+an entry is handed out at least once; that it is stored once is for who stores it. Of one stream one reader
+at a time holds entries.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from features.nodes import Client, checked, pipelined
+from features import scripts
+from features.nodes import Client, Command, checked, pipelined
 
 GROUP: Final = "drain"
 READ_AT_ONCE: Final = 20_000
@@ -80,16 +82,25 @@ def _claimed(client: Client, streams: list[str], count: int, after_ms: int) -> l
         ("XAUTOCLAIM", stream, GROUP, reader_name(), after_ms, "0-0", "COUNT", count) for stream in streams
     ]
     replies = checked(pipelined(client, streams, commands))
-    return [(stream, [e for e in reply[1] if e[1]]) for stream, reply in zip(streams, replies, strict=True)]
+    # an entry that the bound of its stream dropped is nothing (6.2), or without fields
+    return [(stream, [e for e in reply[1] if e and e[1]]) for stream, reply in zip(streams, replies, strict=True)]
 
 
 def _new(client: Client, streams: list[str], count: int) -> list[tuple[str, list[Any]]]:
-    commands = [
-        ("XREADGROUP", "GROUP", GROUP, reader_name(), "COUNT", count, "STREAMS", stream, ">")
-        for stream in streams
-    ]
-    replies = checked(pipelined(client, streams, commands))
+    commands: list[Command] = [(_READ, stream, GROUP, reader_name(), count) for stream in streams]
+    replies = checked(scripts.run(client, commands, keys=1))
     return [(s, _only_stream(reply)) for s, reply in zip(streams, replies, strict=True)]
+
+
+_READ: Final = """
+local held = redis.call('XPENDING', KEYS[1], ARGV[1])
+if held[1] > 0 and #redis.call('XRANGE', KEYS[1], held[3], held[3]) > 0 then return {} end
+return redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
+"""
+"""Entries nobody has read, unless a reader holds some before them: what is stored is the beginning of a stream.
+
+Then a log that has a user's event has all that came before it, and ties in time are kept in their order.
+"""
 
 
 def _only_stream(reply: Any) -> list[Any]:

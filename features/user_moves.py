@@ -16,8 +16,10 @@ from features.errors import BadInput, StoreUnavailable, VersionMismatch
 from features.nodes import Client, Command, checked, node_of, pipelined
 from features.packing import (
     identity_hash,
+    USER,
     moved_to,
     pack_moved,
+    prefix,
     unpack_event,
     unpack_exposure,
 )
@@ -26,6 +28,9 @@ from features.streams import Entry, finish
 
 MOST_MERGES: Final = 16
 """How often one user may have been merged into another in a row."""
+
+_LAID_ASIDE: Final = 2
+"""Reply of `scripts.POINT` where a merge was cut off."""
 
 _PLACES: Final = {"record": "h", "identities": "d", "record in a merge": "m"}
 
@@ -39,7 +44,12 @@ def current_user(client: Client, keys: StoreKeys, user_id: str) -> tuple[str, by
         if into is None:
             return name, packed
         name = into
-    raise StoreUnavailable(f"user {user_id} was merged more than {MOST_MERGES} times in a row")
+    raise StoreUnavailable(too_many_merges(user_id))
+
+
+def too_many_merges(user_id: str) -> str:
+    """What is wrong with a user whom no name is found for, and what helps: a load points to the end of all merges."""
+    return f"user {user_id!r} was merged more than {MOST_MERGES} times in a row; load the store again"
 
 
 def merge_users(client: Client, keys: StoreKeys, source: str, into: str, now_ms: int | None) -> int:
@@ -47,9 +57,9 @@ def merge_users(client: Client, keys: StoreKeys, source: str, into: str, now_ms:
     into = current_user(client, keys, into)[0]
     if into == source:
         raise BadInput(f"user {source!r} cannot be merged into itself")
-    aside, identities = keys.user(source, "m"), keys.user(source, "d")
+    places = [keys.user(source, kind) for kind in "hmd"]
     try:
-        left: Any = client.eval(scripts.LEAVE, 3, keys.user(source, "h"), aside, identities, pack_moved(into))
+        left: Any = client.eval(scripts.LEAVE, 3, *places, pack_moved(into), prefix(USER))
     except redis.ResponseError as error:
         if "ELSEWHERE" not in str(error):
             raise
@@ -57,21 +67,41 @@ def merge_users(client: Client, keys: StoreKeys, source: str, into: str, now_ms:
         raise BadInput(f"user {source!r} was merged into {known!r} before") from error
     if left is None:
         return 0
-    done = keys.user(into, "j") + b":" + identity_hash(source)
-    names = [keys.user(into, "h"), done, keys.user(into, "d")]
+    names = [keys.user(into, "h"), _done(keys, source, into), keys.user(into, "d")]
     when = "" if now_ms is None else now_ms
     joined = client.eval(scripts.JOIN, 3, *names, left[0], when, *_flat(left[1]))
-    client.delete(aside, identities)
+    client.delete(*places[1:])
     return int(joined)
 
 
-def point_merged(client: Client, keys: StoreKeys, pairs: Sequence[tuple[str, str]]) -> None:
+def point_merged(client: Client, keys: StoreKeys, pairs: Sequence[tuple[str, str]]) -> list[str]:
     """See `Store.point_merged`."""
-    names = [keys.user(source, "h") for source, _ in pairs]
-    commands: list[Command] = [
-        ("SET", name, pack_moved(into)) for name, (_, into) in zip(names, pairs, strict=True)
+    pointed: list[Command] = [
+        (scripts.POINT, *(keys.user(source, kind) for kind in "hmd"), pack_moved(into))
+        for source, into in pairs
     ]
-    checked(pipelined(client, names, commands))
+    replies = checked(scripts.run(client, pointed, keys=3))
+    come: list[str] = []
+    after: list[Command] = []
+    gone: list[Command] = []
+    for (source, into), (came, identities) in zip(pairs, replies, strict=True):
+        if came:
+            come.append(into)
+        if came == _LAID_ASIDE:  # a merge under way must not add what the log brings
+            after.append(("SET", _done(keys, source, into), 0, "NX", "EX", scripts.HISTORY_TTL_S))
+        if identities:
+            window = keys.user(into, "d")
+            scored = [part for at in range(0, len(identities), 2) for part in identities[at : at + 2][::-1]]
+            after += [("ZADD", window, "NX", *scored), ("EXPIRE", window, scripts.DEDUPE_WINDOW_S)]
+            gone.append(("DEL", keys.user(source, "d")))
+    for commands in (after, gone):
+        checked(pipelined(client, [command[1] for command in commands], commands))
+    return come
+
+
+def _done(keys: StoreKeys, source: str, into: str) -> bytes:
+    """The key that says that a source was taken in."""
+    return keys.user(into, "j") + b":" + identity_hash(source)
 
 
 def delete_user(client: Client, keys: StoreKeys, user_id: str) -> dict[str, int]:
@@ -108,7 +138,9 @@ def _merges(client: Client, keys: StoreKeys, user_id: str) -> list[bytes]:
     """Keys that say who was merged into a user."""
     key = keys.user(user_id, "j") + b":"
     pattern = b"".join(b"\\" + bytes([c]) if c in b"\\*?[]" else bytes([c]) for c in key) + b"*"
-    return list(node_of(client, key).scan_iter(match=pattern, count=10_000))
+    found = node_of(client, key).scan_iter(match=pattern, count=10_000)
+    # those of a user whose id begins like this one are longer
+    return [name for name in found if len(name) == len(key) + len(identity_hash(user_id))]
 
 
 def _entries_of(client: Client, keys: StoreKeys, user_id: str) -> dict[str, list[Entry]]:

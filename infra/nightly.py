@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import ray
@@ -19,9 +19,11 @@ import ray
 from features.contracts import DAY_MS
 from features.errors import BadInput
 from features.importers import import_embeddings, import_events
+from features.outbox import exposures
 from features.pipeline import FeatureSet, build_features, load_store
 from features.redis_server import open_redis
 from features.store import Store
+from features.table_sweep import vacuum
 from features.workspace import Workspace, open_workspace
 from infra.ledger import Ledger, begin
 from infra.progress import Advance, Stages
@@ -35,6 +37,9 @@ from ranker.evaluation.pipeline import evaluate
 from ranker.evaluation.space_report import report_space
 from ranker.pipeline import TrainSettings, train
 from ranker.splits import Holdout
+
+KEPT_FOR_READERS_S: Final = 2 * 86_400
+"""Files that no commit lists any more are kept so long for who reads an older one, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,15 @@ def _bring_in(workspace: Workspace, settings: NightlySettings, ledger: Ledger, s
 
 
 def _drain(workspace: Workspace, settings: NightlySettings) -> dict[str, Any]:
+    """Feedback into the tables, and the files away that drains have merged since."""
     with open_store(settings.redis_url, workspace) as store:
-        return {"drained": store.drain(workspace)}
+        drained = store.drain(workspace)
+    swept = [
+        vacuum(table, older_than_s=KEPT_FOR_READERS_S)
+        for table in (workspace.interactions, exposures(workspace))
+        if table.exists()
+    ]
+    return {"drained": drained, "files_swept": sum(one.files for one in swept)}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 from features.packing import AcceptedEvent
+from features.store import Accepted, OutboxFull
 from serving.desk import Desk
 from serving.metrics import EVENTS, Metrics
 from serving.parse import ParsedEvent, parse_events
@@ -20,13 +21,23 @@ def accept_events(body: EventsRequest, desk: Desk, kitchen: Kitchen, now_ms: int
         NotFound: a video is unknown; nothing was accepted.
         FieldError: an event lies in the future; nothing was accepted.
         Erased: the user was deleted.
+        OutboxFull: no drain runs; slates go on being made as ever.
         StoreUnavailable: Redis does not answer; the sender repeats, and what has arrived counts once.
     """
     parsed = parse_events(body, desk, now_ms)
     events = [_accepted(body, p) for p in parsed]
     # A recorded world has a clock of its own; elsewhere events arrive by the clock of Redis.
     now = now_ms if kitchen.settings.clock_shift_ms else None
-    done = kitchen.breaker.call(lambda: kitchen.store.accept_events(body.user_id, events, now_ms=now))
+
+    def send() -> Accepted | OutboxFull:
+        try:
+            return kitchen.store.accept_events(body.user_id, events, now_ms=now)
+        except OutboxFull as error:  # as a value: the breaker would keep slates from a Redis that is well
+            return error
+
+    done = kitchen.breaker.call(send)
+    if isinstance(done, OutboxFull):
+        raise done
     counts = {
         "accepted": done.accepted,
         "duplicates": done.duplicates,
@@ -51,7 +62,7 @@ def _accepted(body: EventsRequest, parsed: ParsedEvent) -> AcceptedEvent:
         video_key=parsed.video_key,
         video_id=event.video_id,
         event=event.event,
-        ts_ms=parsed.ts_ms,
+        ts_ms=_said_ms(parsed),
         watch_s=event.watch_s,
         request_id=event.request_id,
         extra={name: value for name, value in extra.items() if value is not None},
@@ -61,8 +72,17 @@ def _accepted(body: EventsRequest, parsed: ParsedEvent) -> AcceptedEvent:
 
 def _identity(user_id: str, parsed: ParsedEvent) -> str:
     """Identity of an event whose sender gave none: the same user, video, time and kind are the same event."""
-    parts = (user_id, parsed.event.video_id, str(parsed.ts_ms), parsed.event.event)
+    parts = (user_id, parsed.event.video_id, str(_said_ms(parsed)), parsed.event.event)
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _said_ms(parsed: ParsedEvent) -> int:
+    """When it happened by the sender's clock, ms since the epoch: of a clock that is ahead a repeat says the same.
+
+    The store moves what lies in the future to its arrival.
+    """
+    said = parsed.event.ts
+    return parsed.ts_ms if said is None else round(said.timestamp() * 1000)
 
 
 def _count(metrics: Metrics, counts: dict[str, int]) -> None:

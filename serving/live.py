@@ -56,9 +56,10 @@ class Live:
         try:
             self._activity = read_activity(self.store, self._activity)
             self.desk = with_activity(self.desk, self._activity)
-            self.desk = with_statistics(self.desk, self.store.rows)
-            if self.desk.statistics_load is not None:
-                self.store.rows.register_worker(self._name, self.desk.statistics_load)
+            desk = with_statistics(self.desk, self.store.rows)
+            if desk.statistics_load is not None:  # before it is used: it may have been swept while it was read
+                self.store.rows.register_worker(self._name, desk.statistics_load)
+            self.desk = desk
         except (StoreUnavailable, VersionMismatch, NotFound) as error:
             log.warning("numbers kept watermark=%d error=%s", self._activity.watermark_ms, error)
 
@@ -143,8 +144,12 @@ async def watching(live: Live) -> AsyncIterator[None]:
     async def watch() -> None:
         while True:
             await asyncio.sleep(live.settings.watch_s)
-            with contextlib.suppress(NotFound):
+            try:
                 await live.pages.run(live.refresh)
+            except RecError as error:  # nothing is published, or all threads are busy
+                log.warning("desk kept bundle=%s error=%s", live.desk.name, error)
+            except Exception:  # outer edge: a watch that ends serves today's bundle for ever
+                log.exception("desk kept bundle=%s", live.desk.name)
 
     task = asyncio.create_task(watch())
     try:

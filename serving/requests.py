@@ -105,7 +105,7 @@ class EventsRequest(Strict):
 class MergeRequest(Strict):
     """A visitor turns out to be a known user."""
 
-    source: Annotated[Id, Field(description="the visitor's id, whose history and later events are the user's")]
+    source: Annotated[Id, Field(description="visitor whose history and later events are the user's")]
 
 
 class SearchRequest(Strict):

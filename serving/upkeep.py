@@ -48,9 +48,13 @@ def drain_and_count(workspace: Workspace, store: Store, clock_shift_ms: int = 0)
         store: where they come from.
         clock_shift_ms: added to the clock of Redis: a recorded world has a time of its own.
     """
-    clock_ms = store.clock_ms() + clock_shift_ms  # first: what arrives during the drain may miss it
+    clock_ms = store.clock_ms()  # first: what arrives during the drain may miss it
     moved = store.drain(workspace)
-    publish_activity(workspace, store, clock_ms)
+    waiting = store.waiting_since()
+    if waiting is None or waiting >= clock_ms:
+        publish_activity(workspace, store, clock_ms + clock_shift_ms)
+    else:  # an hour is counted once and for all: another drain holds events of it
+        log.info("activity waits since_ms=%d clock_ms=%d", waiting, clock_ms)
     store.rows.sweep()
     return moved
 
@@ -85,6 +89,8 @@ def _attempt(what: str, act: object) -> None:
         rows = act()
     except RecError as error:
         log.warning("store %s failed and will be repeated: %s", what, error)
+    except Exception:  # outer edge: a keeper that ends fills all outboxes, and no event is taken any more
+        log.exception("store %s met a fault and will be repeated", what)
     else:
         if rows:
             log.info("store %s rows=%d", what, rows)
