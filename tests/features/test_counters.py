@@ -97,6 +97,7 @@ def activity_by_hand(drawn: list[Event], video: str, mark: int) -> list[int]:
     hour = mark - mark % (60 * MINUTE)
     since = (hour - 23 * 60 * MINUTE, hour - 60 * MINUTE)
     seen = [e for e in drawn if e["video_id"] == video and e["ts"] and not e["excess"]]
+    seen = [e for e in seen if known_of(e) - e["ts"] < 24 * 60 * MINUTE]  # later news is no activity
     return [
         sum(e["event"] == kind and begin <= known_of(e) < mark for e in seen)
         for begin in since
@@ -222,11 +223,27 @@ def test_watched_time_is_rounded_to_even_ms_and_bounded() -> None:
     assert watch_ms(watch).tolist() == [*rounded, 0, 0, 2**31 - 1, 2**31 - 1]
 
 
-def test_a_table_of_events_without_times_is_refused() -> None:
-    one = np.zeros(1, np.int64)
-    with pytest.raises(BadInput, match="leave out events without a time"):
-        lookup_counters(one, one, one.astype(np.uint8), one, one)
-    many, ts = np.arange(40_000), np.full(40_000, 2**48 - 1)
-    ts[0] = 1
-    with pytest.raises(BadInput, match="too many at a time"):
-        lookup_counters(many, many, many.astype(np.uint8) % 7, ts, ts)
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ts_ms": 0, "known_ms": 0}, "leave out events without a time"),
+        ({"known_ms": T0 - 1}, "was known at .* and happened at"),
+        ({"users": -1}, "users holds -1"),
+        ({"rows": -1}, "rows holds -1"),
+        ({"events": 7}, "codes go to 6"),
+    ],
+)
+def test_a_table_of_what_cannot_be_is_refused(changes: dict[str, int], said: str) -> None:
+    given_row = {"users": 0, "rows": 0, "events": 1, "ts_ms": T0, "known_ms": T0, **changes}
+    columns = {
+        name: np.array([value], np.uint8 if name == "events" else np.int64)
+        for name, value in given_row.items()
+    }
+    with pytest.raises(BadInput, match=said):
+        lookup_counters(**columns)  # type: ignore[arg-type]
+
+
+def test_a_table_of_nothing_has_no_rows() -> None:
+    none = np.zeros(0, np.int64)
+    table = lookup_counters(none, none, none.astype(np.uint8), none, none)
+    assert (table.user_events.shape, table.idle_ms.shape, table.activity.shape) == ((0, 7), (0,), (0, 14))
