@@ -81,9 +81,15 @@ def read_activity(store: Store, before: ActivitySnapshot) -> ActivitySnapshot:
     if mark == before.watermark_ms:
         return before
     over = {h.hour_ms: h for h in before.hours if h.watermark_ms == h.hour_ms + HOUR_MS}
-    mark, packed = store.get_activity(lambda mark: [hour for hour in hours_of(mark) if hour not in over])
+
+    def wanted(
+        mark: int,
+    ) -> list[int]:  # of two keepers one may set the watermark back: the hour is not over then
+        return [hour for hour in hours_of(mark) if hour not in over or hour + HOUR_MS > mark]
+
+    mark, packed = store.get_activity(wanted)
     fresh = {hour: unpack_hour(content) for hour, content in packed.items()}
-    both = over | fresh
+    both = {hour: over[hour] for hour in hours_of(mark) if hour in over and hour + HOUR_MS <= mark} | fresh
     return ActivitySnapshot(mark, tuple(both[hour] for hour in hours_of(mark) if hour in both))
 
 

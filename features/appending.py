@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ def append_events(workspace: Workspace, events: pl.DataFrame) -> int:
     named = placed.with_columns(pl.lit("stream").alias("file"), pl.col("order").alias("row"))
     refused = refuse_events(named, done)
     if len(refused):
-        append_rows(refused_events(workspace), refused)
+        append_refused(workspace, [refused.lazy()])
     return done.count(NEW)
 
 
@@ -107,26 +108,64 @@ def append(workspace: Workspace, events: pl.LazyFrame, keys: Identities, *, limi
     written: tuple[int, int, list[tuple[str, int]]] | None = None  # first order, excess, files
     for _ in range(ATTEMPTS):
         before = table.snapshot()
-        stored = np.maximum(stored, find_stored(table, [f for f in before.files if f not in asked], keys))
-        asked |= set(before.files)
-        known, fates = fates, _fates(keys, stored, _deleted(workspace, events, len(keys)))
-        if not (fates == NEW).any():
-            return Appended(fates, 0)
-        start = _next_order(table, before) if reserved is None else reserved
-        if written is None or written[0] != start or not np.array_equal(known, fates):
-            written = start, *_write(table, before, events, fates == NEW, start, limit)
-        after = max(start + len(keys), _next_order(table, before))
         try:
-            table.add_files(written[2], onto=before, meta={NEXT_ORDER: after}, merge_small=True)
+            with _conflict_where_files_went(table, before):
+                fresh = [name for name in before.files if name not in asked]
+                stored = np.maximum(stored, find_stored(table, fresh, keys))
+                asked |= set(before.files)
+                known, fates = fates, _fates(keys, stored, _deleted(workspace, events, len(keys)))
+                if not (fates == NEW).any():
+                    return Appended(fates, 0)
+                start = _next_order(table, before) if reserved is None else reserved
+                if written is None or written[0] != start or not np.array_equal(known, fates):
+                    written = start, *_write(table, before, events, fates == NEW, start, limit)
+                after = max(start + len(keys), _next_order(table, before))
+                table.add_files(written[2], onto=before, meta={NEXT_ORDER: after}, merge_small=True)
         except CommitConflict:
             continue
         return Appended(fates, written[1])
     raise CommitConflict(f"the interactions in {table.path} were changed by others {ATTEMPTS} times; repeat")
 
 
+@contextmanager
+def _conflict_where_files_went(table: Table, before: Snapshot) -> Iterator[None]:
+    """A file of a commit that is gone, because a deletion followed it, is a CommitConflict."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if table.snapshot().sequence == before.sequence:
+            raise
+        raise CommitConflict(f"a file of commit {before.sequence} of {table.name} is gone; repeat") from error
+
+
 def append_rows(table: Table, rows: pl.DataFrame) -> None:
     """Adds rows to a table, repeated when another writer commits first."""
     commit_again(table, lambda before: table.append_parts({"": rows}, onto=before))
+
+
+def append_refused(workspace: Workspace, parts: Sequence[pl.LazyFrame]) -> None:
+    """Adds rows to the quarantine, in one commit; of a user who was deleted meanwhile, only that they came.
+
+    Args:
+        workspace: whose quarantine.
+        parts: columns of REFUSED and `user_id`; one of them is in memory at a time.
+    """
+    table = refused_events(workspace)
+
+    def add(before: Snapshot) -> None:  # tombstones are asked for after the snapshot: see `tombstones`
+        written = [
+            item for part in parts for item in table.write_parts({"": _withheld(workspace, part.collect())})
+        ]
+        table.add_files(written, onto=before)
+
+    if parts:
+        commit_again(table, add)
+
+
+def _withheld(workspace: Workspace, rows: pl.DataFrame) -> pl.DataFrame:
+    gone = refused_users(workspace, rows["user_id"])
+    content = pl.when(gone).then(pl.lit(WITHHELD)).otherwise("content").alias("content")
+    return rows.with_columns(content).select(column.name for column in REFUSED)
 
 
 def refused_events(workspace: Workspace) -> Table:
@@ -135,7 +174,7 @@ def refused_events(workspace: Workspace) -> Table:
 
 
 def refuse_events(events: pl.DataFrame, done: Appended) -> pl.DataFrame:
-    """Those of the events that were not taken, and are no repeats, as rows of REFUSED.
+    """Those of the events that were not taken, and are no repeats, as rows of REFUSED with `user_id`.
 
     Args:
         events: sound events with `order` as it was given to `append`, `file` and `row`.
@@ -155,6 +194,7 @@ def refuse_events(events: pl.DataFrame, done: Appended) -> pl.DataFrame:
         "row",
         pl.when(erased).then(pl.lit(USER_DELETED)).otherwise(pl.lit(OTHER_PAYLOAD)).alias("reason"),
         pl.when(erased).then(pl.lit(WITHHELD)).otherwise("content").alias("content"),
+        "user_id",
     )
 
 

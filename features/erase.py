@@ -19,6 +19,7 @@ from features.erase_reports import WriteReport, drop_examples, reports_showing
 from features.erase_tables import (
     UserTable,
     abandoned,
+    abandoned_imports,
     drop_from_file,
     drop_old_files,
     drop_rows,
@@ -26,6 +27,7 @@ from features.erase_tables import (
     old_files,
     other_files,
     remove,
+    remove_folder,
     user_tables,
 )
 from features.errors import BadInput, RecError
@@ -123,6 +125,7 @@ def find_everywhere(home: Home, ids: Sequence[str]) -> dict[str, int]:
         **{f"redis {place}": count for place, count in found.items()},
         **{f"{place.name} rows": place.rows() for place in places},
         **{f"{place.name} old files": len(old_files(place)) for place in places},
+        "abandoned imports": len(abandoned_imports(home.workspace)),
         "other files rows": sum(other_files(home.workspace, places, ids).values()),
         "reports": len(reports_showing(home.workspace, ids)),
     }
@@ -140,7 +143,10 @@ def _remove(home: Home, ids: list[str], journal: Journal) -> None:
     leftovers = abandoned([*tables, merged])
     for path in leftovers:
         remove(path)
-    journal.note("removed", {"abandoned files": len(leftovers)})
+    imports = abandoned_imports(workspace)
+    for folder in imports:
+        remove_folder(folder)
+    journal.note("removed", {"abandoned files": len(leftovers), "abandoned imports": len(imports)})
     others = other_files(workspace, [*tables, merged], ids)
     for path in others:
         drop_from_file(path, ids)

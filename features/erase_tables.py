@@ -9,7 +9,9 @@ and the tombstone keeps the user out of the next attempt.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ import polars as pl
 
 from features.appending import refused_events
 from features.commits import commit_again
+from features.laid_aside import left_behind
 from features.merges import merges_table
 from features.named_in import marks_of, named_in
 from features.outbox import exposures
@@ -118,6 +121,18 @@ def drop_from_file(path: Path, ids: Sequence[str]) -> None:
     buffer = io.BytesIO()
     _scan(path).filter(~_is_user(ids)).collect().write_parquet(buffer)
     write_durably(path, buffer.getvalue())
+
+
+def abandoned_imports(workspace: Workspace) -> list[Path]:
+    """Folders with the rows of imports that were killed; nobody works on them."""
+    with storing(workspace.root):
+        return left_behind(workspace.root)
+
+
+def remove_folder(path: Path) -> None:
+    """Deletes a folder that may be gone already."""
+    with storing(path), contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
 
 
 def remove(path: Path) -> None:

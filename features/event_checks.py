@@ -16,7 +16,7 @@ import polars as pl
 
 from features.contracts import EVENTS, INTERACTIONS, MAX_ID_BYTES, TS, Column
 from features.errors import BadInput
-from features.readers_text import MOST_CONTENT
+from features.readers_text import EXACT_BELOW, MOST_CONTENT
 from features.timestamps import parse_times
 
 SKEW_MS: Final = 5 * 60_000
@@ -178,7 +178,17 @@ def _take(values: pl.Series, column: Column) -> pl.Series:
         values = values.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Boolean)
     if column.dtype.is_integer() and values.dtype == pl.String:
         values = values.cast(pl.Float64, strict=False)  # a CSV may write 3.0
+    if column.dtype == pl.String and values.dtype.is_float():
+        return _text_of_numbers(values).alias(column.name)
     return values.cast(column.dtype, strict=False).alias(column.name)
+
+
+def _text_of_numbers(values: pl.Series) -> pl.Series:
+    """Floats as text, whole ones as whole numbers: a table keeps ids as floats where one is missing."""
+    number = pl.lit(values)
+    whole = (number == number.round()) & (number.abs() < EXACT_BELOW)
+    text = pl.when(whole).then(number.cast(pl.Int64, strict=False).cast(pl.String))
+    return pl.select(text.when(number.is_finite()).then(number.cast(pl.String))).to_series()
 
 
 def _shortened(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -8,12 +8,9 @@ laid aside in the workspace, chunk by chunk, until the last row was read.
 from __future__ import annotations
 
 import datetime
-import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,15 +25,14 @@ from features.appending import (
     WITHHELD,
     Appended,
     append,
+    append_refused,
     refuse_events,
-    refused_events,
 )
 from features.appending import REFUSED as REFUSED
 from features.appending import append_events as append_events
 from features.appending import append_rows as append_rows
 from features.catalogue import register
 from features.commits import ATTEMPTS as ATTEMPTS
-from features.commits import commit_again
 from features.contracts import INTERACTIONS, MAX_ID_BYTES, schema
 from features.event_checks import check_columns, contents, not_after_receipt, reason, take_columns
 from features.event_identity import Identities, identify, identities, joined
@@ -44,18 +40,15 @@ from features.event_identity import key_of_event_id as key_of_event_id
 from features.event_index import NEW, OTHER, SAME
 from features.import_embeddings import EmbeddingImport as EmbeddingImport
 from features.import_embeddings import import_embeddings as import_embeddings
+from features.laid_aside import laid_aside
 from features.log_format import Batch
 from features.log_formats import FORMATS as FORMATS
 from features.log_formats import LogFile, find_logs
 from features.readers import Source
 from features.readers_text import CHUNK_BYTES
-from features.tables import Table, storing
+from features.tables import storing
 from features.tombstones import refused_users
 from features.workspace import Workspace
-
-_LAID_ASIDE: Final = ".import-"
-_ABANDONED_S: Final = 86_400
-"""What an import left behind that was killed is taken away by one that begins this much later."""
 
 _ROW_GROUP: Final = 50_000
 
@@ -110,13 +103,14 @@ def import_events(
     """
     now_ms = int(now.timestamp() * 1000) if now else time.time_ns() // 1_000_000
     files = find_logs(paths, fmt)
-    with _laid_aside(workspace) as folder:
+    with laid_aside(workspace.root) as folder:
         aside = _lay_aside(workspace, files, folder, now_ms, chunk_bytes)
         videos = _videos(files)
         if videos is not None:
             register(workspace, videos)
         done = append(workspace, _scan(aside), aside.keys, limit=True)
-        _append_refused(refused_events(workspace), [*aside.bad, *_refuse_more(aside, done, folder)])
+        refused = [*aside.bad, *_refuse_more(aside, done, folder)]
+        append_refused(workspace, [pl.scan_parquet(path, glob=False) for path in refused])
     late = Counter({OTHER_PAYLOAD: done.count(OTHER), USER_DELETED: done.count(ERASED)})
     reasons = aside.reasons + late
     return EventImport(
@@ -160,7 +154,7 @@ def _batches(files: list[LogFile], chunk_bytes: int) -> Iterator[Batch]:
 
 
 def _check(workspace: Workspace, batch: Batch, now_ms: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The sound events with `file` and `row`, and the others as REFUSED."""
+    """The sound events with `file` and `row`, and the others as REFUSED with `user_id`."""
     typed, given = take_columns(batch.events)
     erased = refused_users(workspace, typed["user_id"])
     why = pl.when(erased).then(pl.lit(USER_DELETED)).otherwise(reason(given, now_ms)).alias("reason")
@@ -176,8 +170,9 @@ def _refuse(source: Source, bad: pl.DataFrame) -> pl.DataFrame:
     raw = bad.select("row").join(source.frame, on="row", how="left", maintain_order="left")
     erased = pl.col("reason") == USER_DELETED
     content = pl.when(erased).then(pl.lit(WITHHELD)).otherwise(contents(raw)).alias("content")
-    rows = bad.select("row", "reason", content)
-    lines = source.broken.select("row", reason=pl.lit("line not readable"), content="content")
+    rows = bad.select("row", "reason", content, "user_id")
+    nobody = pl.lit(None, pl.String).alias("user_id")
+    lines = source.broken.select("row", pl.lit("line not readable").alias("reason"), "content", nobody)
     return pl.concat([rows, lines]).select(pl.lit(source.path.name).alias("file"), pl.all())
 
 
@@ -204,7 +199,7 @@ def _scan(aside: _Aside) -> pl.LazyFrame:
 
 
 def _refuse_more(aside: _Aside, done: Appended, folder: Path) -> list[Path]:
-    """Files of REFUSED with the sound events that were not taken in the end."""
+    """Files of REFUSED and `user_id` with the sound events that were not taken in the end."""
     written: list[Path] = []
     some = bool(done.count(OTHER) + done.count(ERASED))
     for number, path in enumerate(aside.good if some else []):
@@ -214,26 +209,7 @@ def _refuse_more(aside: _Aside, done: Appended, folder: Path) -> list[Path]:
     return written
 
 
-def _append_refused(table: Table, files: Iterable[Path]) -> None:
-    """Adds the rows of files to the quarantine, in one commit."""
-    written = [item for path in files for item in table.write_parts({"": pl.read_parquet(path)})]
-    if written:
-        commit_again(table, lambda before: table.add_files(written, onto=before))
-
-
 def _put(rows: pl.DataFrame, path: Path) -> Path:
     with storing(path):
         rows.write_parquet(path, compression="lz4", row_group_size=_ROW_GROUP)
     return path
-
-
-@contextmanager
-def _laid_aside(workspace: Workspace) -> Iterator[Path]:
-    """A folder of the workspace for the time of an import."""
-    with storing(workspace.root):
-        for left in workspace.root.glob(f"{_LAID_ASIDE}*"):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(left, ignore_errors=True)
-        folder = tempfile.TemporaryDirectory(prefix=_LAID_ASIDE, dir=workspace.root)
-    with folder as name:
-        yield Path(name)

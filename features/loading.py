@@ -75,7 +75,11 @@ def load_everybody(
         events: the log as it was read.
         catalogue: `video_id` and `video_key`.
         feature_version: noted as what is live.
+
+    Raises:
+        StoreUnavailable: Redis does not answer, or lost meanwhile what had been loaded; load again.
     """
+    begun = store.begin_load()
     store.refuse_hashes(refused_hashes(workspace))
     come = store.point_merged(merges(workspace))
     busy = list(dict.fromkeys([*load_log(store, events), *come]))
@@ -90,7 +94,7 @@ def load_everybody(
         busy = load_log(store, newer, codes=codes[inside], arrived_ms=arrived[inside])
     if busy:
         log.warning("users_busy left=%d passes=%d", len(busy), PASSES)
-    store.mark_loaded({"feature_version": feature_version, "users": len(events.user_ids)})
+    store.mark_loaded({"feature_version": feature_version, "users": len(events.user_ids)}, begun)
     return len(events.user_ids)
 
 

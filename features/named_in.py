@@ -16,6 +16,7 @@ from typing import Any, Final
 USER_COLUMNS: Final = ("user_id", "userid", "user", "uid")
 """What files call the column of the user, in lower case."""
 
+_WHOLE: Final = re.compile(r"^(\d+)\.0+$")
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -27,8 +28,8 @@ def named_in(content: str, ids: Sequence[str]) -> bool:
     row = _parsed(content)
     if row is None:
         return any(_stands_in(form, content) for form in forms)
-    said = {str(value) for key, value in row.items() if str(key).lower() in USER_COLUMNS}
-    return not said.isdisjoint(ids)
+    said = [value for key, value in row.items() if str(key).lower() in USER_COLUMNS]
+    return any(not _read_as(value).isdisjoint(ids) for value in said)
 
 
 def marks_of(ids: Sequence[str]) -> list[str]:
@@ -46,6 +47,12 @@ def _parsed(content: str) -> dict[Any, Any] | None:
             continue
         return row if isinstance(row, dict) else None
     return None
+
+
+def _read_as(value: Any) -> set[str]:
+    """The ids that the importers make of what a file says: some take 12.0 and " 12" for 12."""
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    return {text, _WHOLE.sub(r"\1", text.strip())}
 
 
 def _as_packed(user_id: str) -> bytes:

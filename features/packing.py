@@ -283,7 +283,9 @@ def check_text(value: str, what: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise BadInput(f"{what} holds half of a surrogate pair, which is no character: {value!a}") from None
+            raise BadInput(
+                f"{what} holds half of a surrogate pair, which is no character: {value!a}"
+            ) from None
     return value
 
 

@@ -23,6 +23,9 @@ TABLES: Final = (".parquet", ".csv", ".jsonl", ".ndjson")
 WHOLE: Final = 1 << 62
 """As a size of chunks: the file in one."""
 
+_COMPRESSED: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+"""What compressed files begin with; no text in UTF-8 does."""
+
 _BYTES_A_ROW: Final = 64
 """What a row of a Parquet file is taken to be, to cut it into chunks."""
 
@@ -99,6 +102,8 @@ def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Source]:
         raise BadInput(f"{path} ends in {kind or 'nothing'}; this reads {', '.join(TABLES)}")
     if not path.stat().st_size:
         raise BadInput(f"{path} is empty; expected a table with a header or at least one row")
+    if kind != ".parquet":
+        _refuse_compressed(path)
     digest = digest_of(path)
     try:
         if kind == ".parquet":
@@ -111,7 +116,9 @@ def read_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Source]:
             for frame, broken in json_chunks(path, chunk_bytes):
                 yield Source(path, digest, frame, broken)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput(f"{path} cannot be read as {kind.removeprefix('.')}: {first_line(error)}") from error
+        quotes = "; close each quote, and double one within a value" if kind == ".csv" else ""
+        said = f"{path} cannot be read as {kind.removeprefix('.')}: {first_line(error)}{quotes}"
+        raise BadInput(said) from error
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
@@ -128,6 +135,14 @@ def digest_of(path: Path) -> str:
     """BLAKE2b-128 of a file's bytes, hex."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _refuse_compressed(path: Path) -> None:
+    with open(path, "rb") as stream:
+        begin = stream.read(4)
+    for name, mark in _COMPRESSED.items():
+        if begin.startswith(mark):
+            raise BadInput(f"{path} is compressed with {name}; unpack it first")
 
 
 def _parquet_chunks(path: Path, rows: int) -> Iterator[pl.DataFrame]:

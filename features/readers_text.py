@@ -21,6 +21,9 @@ LONGEST_ROW: Final = 256 << 20
 MOST_CONTENT: Final = 2000
 """Characters kept of a refused row."""
 
+EXACT_BELOW: Final = 2**53
+"""From here on a float does not tell whole numbers apart."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 
 Cut = Callable[[bytes], int]
@@ -39,15 +42,19 @@ def csv_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES, *, lossy: bool = Fals
     """
     header, start = b"", 0
     for block in blocks(path, chunk_bytes, row_end):
+        if not header and not (block := block.lstrip(b"\r\n")):
+            continue
         if not lossy and not is_utf8(block):
             raise BadInput(f"{path} is not UTF-8: ids in it would be altered; save it as UTF-8")
         content = header + block
-        header = header or _first_row(block)
+        header = header or _first_row(block) or block
         frame = pl.read_csv(content, infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True)
         yield frame.drop("row", strict=False).select(
             (pl.int_range(pl.len(), dtype=pl.Int64) + start).alias("row"), pl.all()
         )
         start += len(frame)
+    if not header:
+        raise BadInput(f"{path} holds empty lines only; expected a header")
 
 
 def header_of_csv(path: Path) -> tuple[str, ...]:
@@ -147,7 +154,7 @@ def _first_row(block: bytes) -> bytes:
 def _read_json_lines(block: bytes, lines: list[bytes]) -> tuple[pl.DataFrame, pl.DataFrame]:
     try:
         frame = pl.read_ndjson(block, infer_schema_length=None)
-        if frame.columns and len(frame) == len(lines):
+        if frame.columns and len(frame) == len(lines) and not _has_rounded_ids(frame):
             return _numbered(frame), no_lines()
     except pl.exceptions.PolarsError:
         pass  # one bad line must not cost the others: they are read one by one
@@ -163,6 +170,12 @@ def _read_json_lines(block: bytes, lines: list[bytes]) -> tuple[pl.DataFrame, pl
         else:
             broken.append((number, line[: 4 * MOST_CONTENT].decode("utf-8", "replace")[:MOST_CONTENT]))
     return _frame_of(rows), pl.DataFrame(broken, schema=no_lines().schema, orient="row")
+
+
+def _has_rounded_ids(frame: pl.DataFrame) -> bool:
+    """True where one fraction made floats of a column of ids, and others in it are too large for that."""
+    ids = [n for n, dtype in frame.schema.items() if n.endswith("_id") and dtype.is_float()]
+    return any((frame[name].abs() >= EXACT_BELOW).any() for name in ids)
 
 
 def _frame_of(rows: list[dict[str, object]]) -> pl.DataFrame:
@@ -189,4 +202,6 @@ def _plain(value: object, as_text: bool) -> object:
     """A value that fits a column of mixed types: its JSON text, unless it is text, null or one of lists."""
     if value is None or isinstance(value, str) or (isinstance(value, list) and not as_text):
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_BELOW:
+        value = int(value)  # 2.0 and 2 are one id, whatever the lines around it are like
     return json.dumps(value, ensure_ascii=False)

@@ -157,8 +157,8 @@ return 1
 """Puts a user's record in its place, unless it has taken an event that the log may lack: then 0.
 
 Arguments: the record, its TTL, arrival of the newest event that the log is known to hold (else the record's
-own), the prefix of moved records, which stay, and the hash of the user: of one who was erased while the log was
-being read (second key: erased users of the slot) nothing is brought back.
+own), the prefix of moved records, which stay, and the hash of the user: of one who was erased while the log
+was being read (second key: erased users of the slot) nothing is brought back.
 """
 
 LEAVE: Final = f"""
@@ -178,8 +178,8 @@ return {{record, redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')}}
 """
 """First step of a merge, in the slot of the user who goes: the record is laid aside, a moved one put there.
 
-Arguments: the moved record and the prefix of users' records. Returns the record and the identities of the window,
-until the merge is done. What is laid aside ends no later than the note of the second step that it was taken in.
+Arguments: the moved record and the prefix of users' records. Returns the record and the identities of the
+window, until the merge is done. What is laid aside ends no later than the second step's note of it.
 """
 
 POINT: Final = """

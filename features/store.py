@@ -11,13 +11,14 @@ and the outbox of accepted events can be listed without knowing the users:
 `rr:{x3}:x`          exposures: stream of slates, bounded; `rr:{x3}:lost` counts what the bound cost
 `rr:{act}:<hour>`    activity of videos in a clock hour; `rr:{act}:w` up to where it is counted
 `rr:{f3}:…`          feature rows and what is said of them: see `rows.py`
-`rr:live`            what was loaded; `rr:bundle` which bundle is served
+`rr:live`            what was loaded; `{rr:live}:<load>` a load under way; `rr:bundle` which bundle is served
 
 Redis exceptions end here: callers meet `StoreTimeout`, `StoreUnavailable` or `VersionMismatch`.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,8 @@ OUTBOX_KEPT: Final = 200_000
 
 BULK_TIMEOUT_S: Final = 30.0
 LOAD_BATCH: Final = 2000
+LOAD_TTL_S: Final = 86_400
+"""How long a load of all users may take."""
 CLAIM_AFTER_S: Final = 60.0
 """What another drain has taken and not stored for this long is taken over."""
 
@@ -206,9 +209,23 @@ class Store:
             replies = checked(scripts.run(self._bulk, commands, keys=2))
         return [place for place, reply in enumerate(replies) if not reply]
 
-    def mark_loaded(self, said: dict[str, str | int]) -> None:
-        """Notes what was loaded, and when: the store is empty no longer."""
+    def begin_load(self) -> str:
+        """Notes that a load is under way; what is returned is for `mark_loaded`."""
+        begun = secrets.token_hex(8)
+        with mapped("begin_load", BULK_TIMEOUT_S * 1000):
+            self._bulk.set(self.keys.loading(begun), 1, ex=LOAD_TTL_S)
+        return begun
+
+    def mark_loaded(self, said: dict[str, str | int], begun: str | None = None) -> None:
+        """Notes what was loaded, and when: the store is empty no longer.
+
+        Args:
+            said: of the load.
+            begun: from `begin_load`: where Redis knows nothing of it, what was loaded first is lost as well.
+        """
         with mapped("mark_loaded", BULK_TIMEOUT_S * 1000):
+            if begun is not None and not self._bulk.delete(self.keys.loading(begun)):
+                raise StoreUnavailable("Redis lost what it held while it was loaded; load again")
             mapping: dict[Any, Any] = {**said, "loaded_at": f"{time.time():.3f}"}
             self._bulk.hset(self.keys.named("live"), mapping=mapping)
 

@@ -30,6 +30,10 @@ class StoreKeys:
         """The stream that the events of a shard's users leave by."""
         return self.named(f"{{u{shard}}}:o")
 
+    def loading(self, load: str) -> str:
+        """Says that a load is under way, on the node that is asked whether the store is empty."""
+        return f"{{{self.named('live')}}}:{load}"
+
     def exposure(self, shard: int) -> str:
         """A stream of slates."""
         return self.named(f"{{x{shard}}}:x")

@@ -7,8 +7,6 @@ at a time holds entries.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +15,8 @@ from features import scripts
 from features.nodes import Client, Command, checked, pipelined
 
 GROUP: Final = "drain"
+READER: Final = "drain"
+"""All readers are one to Redis, which forgets none: what one holds is told by how long it has been held."""
 READ_AT_ONCE: Final = 20_000
 """Entries of all streams together that one portion may hold."""
 
@@ -66,11 +66,6 @@ def finish(client: Client, entries: list[Entry]) -> None:
     checked(pipelined(client, [command[1] for command in commands], commands))
 
 
-def reader_name() -> str:
-    """This process in the consumer group."""
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
 def _form_group(client: Client, streams: list[str]) -> None:
     commands = [("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM") for stream in streams]
     replies = pipelined(client, streams, commands)
@@ -78,16 +73,16 @@ def _form_group(client: Client, streams: list[str]) -> None:
 
 
 def _claimed(client: Client, streams: list[str], count: int, after_ms: int) -> list[tuple[str, list[Any]]]:
-    commands = [
-        ("XAUTOCLAIM", stream, GROUP, reader_name(), after_ms, "0-0", "COUNT", count) for stream in streams
-    ]
+    commands = [("XAUTOCLAIM", stream, GROUP, READER, after_ms, "0-0", "COUNT", count) for stream in streams]
     replies = checked(pipelined(client, streams, commands))
     # an entry that the bound of its stream dropped is nothing (6.2), or without fields
-    return [(stream, [e for e in reply[1] if e and e[1]]) for stream, reply in zip(streams, replies, strict=True)]
+    return [
+        (stream, [e for e in reply[1] if e and e[1]]) for stream, reply in zip(streams, replies, strict=True)
+    ]
 
 
 def _new(client: Client, streams: list[str], count: int) -> list[tuple[str, list[Any]]]:
-    commands: list[Command] = [(_READ, stream, GROUP, reader_name(), count) for stream in streams]
+    commands: list[Command] = [(_READ, stream, GROUP, READER, count) for stream in streams]
     replies = checked(scripts.run(client, commands, keys=1))
     return [(s, _only_stream(reply)) for s, reply in zip(streams, replies, strict=True)]
 
@@ -97,7 +92,7 @@ local held = redis.call('XPENDING', KEYS[1], ARGV[1])
 if held[1] > 0 and #redis.call('XRANGE', KEYS[1], held[3], held[3]) > 0 then return {} end
 return redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
 """
-"""Entries nobody has read, unless a reader holds some before them: what is stored is the beginning of a stream.
+"""Entries nobody has read, unless a reader holds some before them: what is stored is a stream's beginning.
 
 Then a log that has a user's event has all that came before it, and ties in time are kept in their order.
 """

@@ -15,8 +15,8 @@ from features import scripts
 from features.errors import BadInput, StoreUnavailable, VersionMismatch
 from features.nodes import Client, Command, checked, node_of, pipelined
 from features.packing import (
-    identity_hash,
     USER,
+    identity_hash,
     moved_to,
     pack_moved,
     prefix,
@@ -48,7 +48,7 @@ def current_user(client: Client, keys: StoreKeys, user_id: str) -> tuple[str, by
 
 
 def too_many_merges(user_id: str) -> str:
-    """What is wrong with a user whom no name is found for, and what helps: a load points to the end of all merges."""
+    """What is wrong, and what helps: a load points each user to the end of all merges."""
     return f"user {user_id!r} was merged more than {MOST_MERGES} times in a row; load the store again"
 
 

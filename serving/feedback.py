@@ -77,7 +77,7 @@ def _identity(user_id: str, parsed: ParsedEvent) -> str:
 
 
 def _said_ms(parsed: ParsedEvent) -> int:
-    """When it happened by the sender's clock, ms since the epoch: of a clock that is ahead a repeat says the same.
+    """When it happened by the sender's clock, ms since the epoch, whatever that says: so do repeats.
 
     The store moves what lies in the future to its arrival.
     """

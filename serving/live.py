@@ -57,7 +57,9 @@ class Live:
             self._activity = read_activity(self.store, self._activity)
             self.desk = with_activity(self.desk, self._activity)
             desk = with_statistics(self.desk, self.store.rows)
-            if desk.statistics_load is not None:  # before it is used: it may have been swept while it was read
+            if (
+                desk.statistics_load is not None
+            ):  # before it is used: it may have been swept while it was read
                 self.store.rows.register_worker(self._name, desk.statistics_load)
             self.desk = desk
         except (StoreUnavailable, VersionMismatch, NotFound) as error:

@@ -112,7 +112,7 @@ class Metrics:
 def _counter_lines(metric: Metric, counts: dict[tuple[str, Labels], float]) -> Iterator[str]:
     for (name, values), count in sorted(counts.items()):
         if name == metric.name:
-            yield f"{name}{_braces(metric.labels, values)} {count:g}"
+            yield f"{name}{_braces(metric.labels, values)} {_number(count)}"
 
 
 def _histogram_lines(metric: Metric, buckets: dict[tuple[str, Labels], list[float]]) -> Iterator[str]:
@@ -122,14 +122,19 @@ def _histogram_lines(metric: Metric, buckets: dict[tuple[str, Labels], list[floa
         below = 0.0
         for bound, count in zip((*map(str, SECONDS), "+Inf"), row[:-1], strict=True):
             below += count
-            yield f"{name}_bucket{_braces((*metric.labels, 'le'), (*values, bound))} {below:g}"
-        yield f"{name}_sum{_braces(metric.labels, values)} {row[-1]:.9g}"
-        yield f"{name}_count{_braces(metric.labels, values)} {below:g}"
+            yield f"{name}_bucket{_braces((*metric.labels, 'le'), (*values, bound))} {_number(below)}"
+        yield f"{name}_sum{_braces(metric.labels, values)} {_number(row[-1])}"
+        yield f"{name}_count{_braces(metric.labels, values)} {_number(below)}"
 
 
 def _braces(names: Labels, values: Labels) -> str:
     pairs = [f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)]
     return "{" + ",".join(pairs) + "}" if pairs else ""
+
+
+def _number(value: float) -> str:
+    """In full: rates are differences of large counts."""
+    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def _escape(value: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from features.erase import Home, erase_user, find_everywhere
 from features.erase_tables import user_tables
 from features.errors import BadInput, Erased, RecError
 from features.importers import key_of_event_id
+from features.laid_aside import LAID_ASIDE, laid_aside
 from features.merges import merges
 from features.merging import merge_users
 from features.nodes import Client
@@ -295,6 +297,22 @@ def test_files_of_older_commits_and_of_no_commit_go_and_others_stay(
     assert not (table.path / mine).exists()
     assert (table.path / theirs).exists()
     assert table.read().height == table.snapshot().rows == 1
+
+
+def test_what_a_killed_import_laid_aside_goes_and_an_import_at_work_stays(home: Home) -> None:
+    dead = home.workspace.root / f"{LAID_ASIDE}dead"
+    dead.mkdir()
+    (dead / "lock").touch()  # nobody holds it
+    pl.DataFrame({"user_id": [NAME]}).write_parquet(dead / "good-0.parquet")
+    assert find_everywhere(home, [NAME])["abandoned imports"] == 1
+    with laid_aside(home.workspace.root.parent) as elsewhere:
+        at_work = elsewhere.rename(home.workspace.root / f"{LAID_ASIDE}alive")
+        done = erase_user(home, NAME)
+        assert (at_work / "lock").exists()
+        shutil.rmtree(at_work)
+    assert not dead.exists()
+    assert done.removed["abandoned imports"] == 1
+    assert NAME not in everything(home)
 
 
 def test_a_reader_of_the_newest_commit_meets_whole_tables_only(

@@ -1,15 +1,18 @@
-"""What goes wrong around the store: crashes between steps, deletions during a load, records nobody can read."""
+"""What goes wrong around the store: crashes between steps, deletions during a load, unreadable records."""
 
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import redis
 
+from features.activity import HourCounts
+from features.activity_board import ActivitySnapshot, pack_hour, publish_activity, read_activity
 from features.catalogue import register
-from features.contracts import INTERACTIONS
+from features.contracts import EVENTS, INTERACTIONS
 from features.errors import BadInput, Erased, StoreUnavailable, VersionMismatch
 from features.histories import build_event_log
 from features.importers import REFUSED
@@ -87,13 +90,15 @@ def test_what_is_kept_of_a_cut_off_merge_ends_before_the_note_that_it_was_done(
 ) -> None:
     store.accept_events("anon", [event("a", 3, NOW)])
     cut_off_merge(store, monkeypatch)
-    aside = client.pttl(store.keys.user("anon", "m"))
     with monkeypatch.context() as broken:
-        broken.setattr("redis.Redis.delete", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("cut off")))
+        broken.setattr(
+            "redis.Redis.delete", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("cut off"))
+        )
         with pytest.raises(StoreUnavailable):
             store.merge_users("anon", "known")
     (done,) = client.keys(f"{store.keys.namespace}:*:j:*")
-    assert 0 < aside <= client.pttl(done)
+    ends = client.pttl(done)  # first: what is read later has less time left
+    assert 0 < client.pttl(store.keys.user("anon", "m")) <= ends
 
 
 def test_a_source_of_another_layout_is_refused_and_stays_as_it_was(store: Store, client: redis.Redis) -> None:
@@ -117,9 +122,7 @@ def test_a_load_does_not_bring_back_a_user_who_was_deleted_meanwhile(
     assert store.find_user("u2")["record"] == 1
 
 
-def test_deleting_a_user_leaves_the_merges_of_one_whose_id_goes_on(
-    store: Store, client: redis.Redis
-) -> None:
+def test_deleting_a_user_leaves_the_merges_of_one_whose_id_goes_on(store: Store, client: redis.Redis) -> None:
     longer = next(f"x:{n}" for n in range(10_000) if shard_of(f"x:{n}") == shard_of("x"))
     store.accept_events("anon", [event("a", 3, NOW)])
     store.merge_users("anon", longer)
@@ -142,7 +145,9 @@ def test_whole_numbers_given_as_floats_reach_the_table(store: Store, workspace: 
     assert workspace.interactions.read().select("utc_offset_min", "position").rows() == [(60, 2)]
 
 
-@pytest.mark.parametrize("bad", [{"watch_s": 1e39}, {"request_id": "\ud800"}, {"extra": {"device": "\ud800"}}])
+@pytest.mark.parametrize(
+    "bad", [{"watch_s": 1e39}, {"request_id": "\ud800"}, {"extra": {"device": "\ud800"}}]
+)
 def test_what_no_table_can_hold_is_refused_at_the_door(bad: dict[str, object]) -> None:
     with pytest.raises(BadInput):
         AcceptedEvent("a", 3, "v1", "play", NOW, **bad)  # type: ignore[arg-type]
@@ -193,3 +198,56 @@ def test_events_behind_those_that_another_drain_holds_wait_for_them(
     assert stored["event_id"].to_list() == ["first", "second"]
     assert {c.name for c in INTERACTIONS} == set(stored.columns)
     assert np.array_equal(stored["order"].to_numpy(), [0, 1])
+
+
+def test_a_redis_that_lost_its_data_during_a_load_is_not_taken_for_loaded(
+    store: Store,
+    workspace: Workspace,
+    client: redis.Redis,
+    random_log: pl.DataFrame,
+    catalogue: pl.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = build_event_log(random_log, catalogue)[0]
+    load = store.load_users
+
+    def lose_all(*given: Any) -> list[int]:
+        if held := client.keys(f"*{store.keys.namespace}:*"):
+            client.delete(*held)
+        return load(*given)
+
+    with monkeypatch.context() as losing:
+        losing.setattr("features.loading.LOAD_BATCH", 30)
+        losing.setattr(store, "load_users", lose_all)
+        with pytest.raises(StoreUnavailable, match="lost what it held"):
+            load_everybody(store, workspace, log, catalogue, "f")
+    assert store.is_empty()
+    load_everybody(store, workspace, log, catalogue, "f")
+    assert not store.is_empty()
+
+
+def test_activity_that_a_slower_keeper_set_back_is_read_as_it_stands(
+    store: Store, workspace: Workspace, catalogue: pl.DataFrame
+) -> None:
+    register(workspace, catalogue.select("video_id"))
+    hour = NOW // 3_600_000 * 3_600_000
+    publish_activity(workspace, store, hour + 3_600_000)
+    ahead = read_activity(store, ActivitySnapshot())
+    store.put_activity(hour + 60_000, {hour: pack_hour(_empty_hour(hour, hour + 60_000))}, 3600)
+    behind = read_activity(store, ahead)
+    assert behind.watermark_ms == hour + 60_000
+    assert not behind.matrix(np.arange(5, dtype=np.int64)).any()
+
+
+def _empty_hour(hour_ms: int, mark_ms: int) -> HourCounts:
+    return HourCounts(hour_ms, mark_ms, np.zeros(0, np.int64), np.zeros((0, len(EVENTS)), np.int32))
+
+
+def test_drains_of_many_processes_leave_no_readers_behind(
+    store: Store, workspace: Workspace, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pid in range(3):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: 100_000 + pid)
+        store.accept_events("u", [event(f"e{pid}", 3, NOW)])
+        assert store.drain(workspace) == 1
+    assert len(client.xinfo_consumers(store.keys.outbox(shard_of("u")), GROUP)) == 1

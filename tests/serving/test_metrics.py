@@ -56,3 +56,9 @@ def test_every_line_is_well_formed_whatever_the_labels_hold():
     lines = [line for line in metrics.text().splitlines() if not line.startswith("#")]
     assert len(lines) == 1
     assert LINE.match(lines[0]), lines[0]
+
+
+def test_a_large_count_is_told_to_the_last_one():
+    metrics = Metrics()
+    metrics.count(SLATES, "full", by=12_345_678)
+    assert 'reelrank_slates_total{served_by="full"} 12345678\n' in metrics.text()
