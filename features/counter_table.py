@@ -1,8 +1,8 @@
 """Whole counts as of every interaction of a log at once: for logs of tens of millions of rows.
 
 The interactions of a user, or of a video, are walked through in the order of time beside their arrivals; what
-a row sees are counts that go up and, where a window moves on, down again. Nothing is joined or searched, so the
-cost is linear. The walks are compiled to machine code when a process first uses them, which takes seconds.
+a row sees are counts that go up and, where a window moves on, down again. Nothing is joined or searched, so
+the cost is linear. The walks are compiled to machine code when a process first uses them: some seconds.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def lookup_counters(
     given = (order, events, ts_ms, known_ms)
     with ThreadPoolExecutor(2) as pool:
         done = [
-            pool.submit(_of_users, *given, users, int(users.max()) + 1, counts, idle),
-            pool.submit(_of_videos, *given, rows, int(rows.max()) + 1, activity),
+            pool.submit(lambda: _of_users(*given, users, int(users.max()) + 1, counts, idle)),
+            pool.submit(lambda: _of_videos(*given, rows, int(rows.max()) + 1, activity)),
         ]
         for some in done:
             some.result()

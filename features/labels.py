@@ -32,17 +32,33 @@ def label(examples: pl.DataFrame, events: pl.DataFrame, videos: VideoTable, late
         videos: for the durations.
         latest_ms: newest `ts` of the log, ms since the epoch.
     """
-    asked = examples.select("index", "user_id", "video_id", "request_id", at=ts_expr())
-    answers = _answers(events, videos)
-    window = pl.col("ms").is_between(pl.col("at"), pl.col("at") + LABEL_WINDOW_MS, closed="left")
-    by_request = asked.join(answers, on=["user_id", "video_id", "request_id"], how="inner").filter(window)
-    one_names_none = pl.col("request_id").is_null() | pl.col("request_id_right").is_null()
-    by_video = asked.join(answers, on=["user_id", "video_id"], how="inner").filter(window & one_names_none)
-    found = pl.concat([frame.select("index", *LABELS[:3]) for frame in (by_request, by_video)])
+    asked = examples.select("index", "user_id", "video_id", "request_id", at=ts_expr()).sort("at")
+    answers = _answers(events, videos).sort("ms")
+    unnamed, named = pl.col("request_id").is_null(), pl.col("request_id").is_not_null()
+    pair = ["user_id", "video_id"]
+    joins = (
+        (asked.filter(named), answers.filter(named), [*pair, "request_id"]),
+        (asked.filter(unnamed), answers, pair),
+        (asked.filter(named), answers.filter(unnamed), pair),
+    )
+    found = pl.concat([_answered(*join, kind) for join in joins for kind in LABELS[:3]], how="diagonal")
     any_of = found.group_by("index").agg(pl.col(LABELS[:3]).any())
     return examples.join(any_of, on="index", how="left", maintain_order="left").with_columns(
         pl.col(LABELS[:3]).fill_null(False), matured=ts_expr() + LABEL_WINDOW_MS <= latest_ms
     )
+
+
+def _answered(asked: pl.DataFrame, answers: pl.DataFrame, by: list[str], kind: str) -> pl.DataFrame:
+    """Examples (by `at`) with an answer (by `ms`) of a kind in their window: the first at or after them says whether there is.
+
+    Not all pairs are made: of a user who plays one video thousands of times there are millions.
+    """
+    of_kind = answers.filter(kind).select(*by, "ms")
+    next_of_kind = asked.join_asof(
+        of_kind, left_on="at", right_on="ms", by=by, strategy="forward", check_sortedness=False
+    )
+    within = pl.col("ms") < pl.col("at") + LABEL_WINDOW_MS
+    return next_of_kind.filter(within).select("index", pl.lit(True).alias(kind))
 
 
 def _answers(events: pl.DataFrame, videos: VideoTable) -> pl.DataFrame:
