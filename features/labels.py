@@ -49,8 +49,9 @@ def label(examples: pl.DataFrame, events: pl.DataFrame, videos: VideoTable, late
 
 
 def _answered(asked: pl.DataFrame, answers: pl.DataFrame, by: list[str], kind: str) -> pl.DataFrame:
-    """Examples (by `at`) with an answer (by `ms`) of a kind in their window: the first at or after them says whether there is.
+    """Examples with an answer of a kind in their window: the first at or after them says whether there is.
 
+    Examples come by `at`, answers by `ms`.
     Not all pairs are made: of a user who plays one video thousands of times there are millions.
     """
     of_kind = answers.filter(kind).select(*by, "ms")

@@ -13,7 +13,9 @@ import polars as pl
 
 from features.contracts import INTERACTIONS, TS, Column, conform
 from features.errors import BadInput, CommitConflict, VersionMismatch
-from features.importers import ATTEMPTS, REFUSED, append_events, append_rows, key_of_event_id
+from features.appending import append_events, append_refused
+from features.commits import ATTEMPTS
+from features.event_identity import key_of_event_id
 from features.packing import Exposure, unpack_event, unpack_exposure
 from features.tables import Snapshot, Table
 from features.tombstones import refused_users
@@ -51,6 +53,9 @@ EXPOSURES: Final = (
     Column("country", pl.String(), False, "ISO 3166"),
 )
 
+Refusal = tuple[str, str, str | None]
+"""Why, what, and whose, where that can be told."""
+
 _TEXTS: Final = (
     "request_id",
     "user_id",
@@ -78,15 +83,15 @@ def store_events(workspace: Workspace, records: list[tuple[bytes, bytes]]) -> in
             that another event had used.
     """
     rows: list[dict[str, Any]] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[Refusal] = []
     for kind, packed in records:
         try:
             row = unpack_event(packed)
         except (VersionMismatch, BadInput) as error:
-            refused.append((_why(error), packed.hex()))
+            refused.append((_why(error), packed.hex(), None))
             continue
         if kind == b"c":
-            refused.append(("event_id given with another payload", repr(row)))
+            refused.append(("event_id given with another payload", repr(row), row["user_id"]))
         else:
             rows.append(row)
     _set_aside(workspace, refused)
@@ -99,12 +104,12 @@ def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) ->
     Slates of users who were deleted stay, as nobody's: they say what was shown, not to whom.
     """
     slates: list[Exposure] = []
-    refused: list[tuple[str, str]] = []
+    refused: list[Refusal] = []
     for _, packed in records:
         try:
             slates.append(unpack_exposure(packed))
         except (VersionMismatch, BadInput) as error:
-            refused.append((_why(error), packed.hex()))
+            refused.append((_why(error), packed.hex(), None))
     _set_aside(workspace, refused)
     if not slates:
         return 0
@@ -126,7 +131,7 @@ def _append(table: Table, rows: pl.DataFrame, workspace: Workspace) -> int:
         if not len(fresh):
             return 0
         try:
-            table.append_parts(_by_day(fresh), onto=before)
+            table.append_parts(_by_day(fresh), onto=before, merge_small=True)
         except CommitConflict:
             continue
         return fresh["request_id"].n_unique()
@@ -144,14 +149,14 @@ def _why(error: VersionMismatch | BadInput) -> str:
     return "packed by another version" if isinstance(error, VersionMismatch) else "cut short"
 
 
-def _set_aside(workspace: Workspace, refused: list[tuple[str, str]]) -> None:
+def _set_aside(workspace: Workspace, refused: list[Refusal]) -> None:
     if not refused:
         return
-    reasons, contents = zip(*refused, strict=True)
-    rows = pl.DataFrame({"reason": reasons, "content": contents}).with_columns(
+    names = {"reason": pl.String, "content": pl.String, "user_id": pl.String}
+    rows = pl.DataFrame(refused, schema=names, orient="row").with_columns(
         file=pl.lit("stream"), row=pl.int_range(pl.len(), dtype=pl.Int64)
     )
-    append_rows(Table(workspace.root / "quarantine" / "interactions", REFUSED), rows)
+    append_refused(workspace, [rows.lazy()])
 
 
 def _interactions(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -128,6 +128,11 @@ def write_training_set(
             rows, files = rows + len(frame), files + 1
             if progress:
                 progress(rows)
+        if not files:
+            raise BadInput(
+                f"no impression or play in {workspace.root} names a user and has a time, so there is no example; "
+                f"import a log that does"
+            )
         os.rename(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
