@@ -14,7 +14,7 @@ import polars as pl
 from features.catalogue import register
 from features.contracts import EMBEDDINGS, MAX_ID_BYTES, MODALITIES, VECTOR, Floats, cast_column, conform
 from features.errors import BadInput
-from features.readers import Source, find_files, is_table, read_table
+from features.formats.readers import Source, find_files, is_table, read_table
 from features.workspace import Workspace
 
 

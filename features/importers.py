@@ -17,7 +17,18 @@ from typing import Final
 
 import polars as pl
 
-from features.appending import (
+from features.catalogue import register
+from features.commits import ATTEMPTS as ATTEMPTS
+from features.contracts import INTERACTIONS, MAX_ID_BYTES, schema
+from features.erasure.tombstones import refused_users
+from features.formats.log_format import Batch
+from features.formats.log_formats import FORMATS as FORMATS
+from features.formats.log_formats import LogFile, find_logs
+from features.formats.readers import Source
+from features.formats.readers_text import CHUNK_BYTES
+from features.import_embeddings import EmbeddingImport as EmbeddingImport
+from features.import_embeddings import import_embeddings as import_embeddings
+from features.intake.appending import (
     DAY,
     ERASED,
     OTHER_PAYLOAD,
@@ -28,26 +39,15 @@ from features.appending import (
     append_refused,
     refuse_events,
 )
-from features.appending import REFUSED as REFUSED
-from features.appending import append_events as append_events
-from features.appending import append_rows as append_rows
-from features.catalogue import register
-from features.commits import ATTEMPTS as ATTEMPTS
-from features.contracts import INTERACTIONS, MAX_ID_BYTES, schema
-from features.event_checks import check_columns, contents, not_after_receipt, reason, take_columns
-from features.event_identity import Identities, identify, identities, joined
-from features.event_identity import key_of_event_id as key_of_event_id
-from features.event_index import NEW, OTHER, SAME
-from features.import_embeddings import EmbeddingImport as EmbeddingImport
-from features.import_embeddings import import_embeddings as import_embeddings
-from features.laid_aside import laid_aside
-from features.log_format import Batch
-from features.log_formats import FORMATS as FORMATS
-from features.log_formats import LogFile, find_logs
-from features.readers import Source
-from features.readers_text import CHUNK_BYTES
+from features.intake.appending import REFUSED as REFUSED
+from features.intake.appending import append_events as append_events
+from features.intake.appending import append_rows as append_rows
+from features.intake.event_checks import check_columns, contents, not_after_receipt, reason, take_columns
+from features.intake.event_identity import Identities, identify, identities, joined
+from features.intake.event_identity import key_of_event_id as key_of_event_id
+from features.intake.event_index import NEW, OTHER, SAME
+from features.intake.laid_aside import laid_aside
 from features.tables import storing
-from features.tombstones import refused_users
 from features.workspace import Workspace
 
 _ROW_GROUP: Final = 50_000

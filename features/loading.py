@@ -14,12 +14,12 @@ import polars as pl
 
 from features.contracts import Int64s
 from features.counters import counters_at
+from features.erasure.tombstones import refused_hashes
 from features.event_log import LATEST_MS, EventLog, build_event_log
 from features.histories import histories_at
 from features.merges import merges, with_merges
 from features.packing import pack_users
 from features.store import LOAD_BATCH, Store
-from features.tombstones import refused_hashes
 from features.workspace import Workspace
 
 log = logging.getLogger(__name__)

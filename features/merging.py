@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from features.erasure.tombstones import refused_users
 from features.errors import BadInput, Erased
 from features.merges import forget_merge, record_merge
 from features.store import Store
-from features.tombstones import refused_users
 from features.workspace import Workspace
 
 

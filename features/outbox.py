@@ -11,14 +11,14 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from features.contracts import INTERACTIONS, TS, Column, conform
-from features.errors import BadInput, CommitConflict, VersionMismatch
-from features.appending import append_events, append_refused
 from features.commits import ATTEMPTS
-from features.event_identity import key_of_event_id
+from features.contracts import INTERACTIONS, TS, Column, conform
+from features.erasure.tombstones import refused_users
+from features.errors import BadInput, CommitConflict, VersionMismatch
+from features.intake.appending import append_events, append_refused
+from features.intake.event_identity import key_of_event_id
 from features.packing import Exposure, unpack_event, unpack_exposure
 from features.tables import Snapshot, Table
-from features.tombstones import refused_users
 from features.workspace import Workspace
 
 EXPOSURES: Final = (

@@ -85,7 +85,7 @@ def build_features(
 def load_store(features: FeatureSet, store: Store, workspace: Workspace) -> int:
     """Puts all videos' statistics, users' counters and histories into Redis; returns how many users."""
     from features.loading import load_everybody  # Redis is not needed to train
-    from features.statistic_rows import load_statistics
+    from features.row_store.statistic_rows import load_statistics
 
     version = features.feature_version
     load_statistics(store.rows, features.interactions, features.log, features.videos, version)
@@ -130,8 +130,8 @@ def write_training_set(
                 progress(rows)
         if not files:
             raise BadInput(
-                f"no impression or play in {workspace.root} names a user and has a time, so there is no example; "
-                f"import a log that does"
+                f"no impression or play in {workspace.root} names a user and has a time, so there is no "
+                "example; import a log that does"
             )
         os.rename(aside, out)
     finally:

@@ -26,8 +26,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from features.connection import connect, mapped
 from features.errors import BadInput, StoreUnavailable
+from features.wire.connection import connect, mapped
 
 log = logging.getLogger(__name__)
 

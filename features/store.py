@@ -27,11 +27,8 @@ from typing import Any, Final
 
 import redis
 
-from features import scripts, user_moves
-from features.connection import connect, mapped
 from features.contracts import Int64s, check_id
 from features.errors import Erased, StoreUnavailable
-from features.nodes import Client, Command, all_nodes, checked, node_of, pipelined
 from features.outbox import EXPOSURES as EXPOSURES
 from features.outbox import store_events, store_exposures
 from features.packing import (
@@ -45,11 +42,14 @@ from features.packing import (
     prefix,
     unpack_user,
 )
-from features.rows import RowStore
-from features.scripts import HISTORY_TTL_S
-from features.store_keys import EXPOSURE_SHARDS, StoreKeys, refusal_of, shard_of
-from features.streams import finish, portions
-from features.user_moves import MOST_MERGES
+from features.row_store.rows import RowStore
+from features.wire import scripts, user_moves
+from features.wire.connection import connect, mapped
+from features.wire.nodes import Client, Command, all_nodes, checked, node_of, pipelined
+from features.wire.scripts import HISTORY_TTL_S
+from features.wire.store_keys import EXPOSURE_SHARDS, StoreKeys, refusal_of, shard_of
+from features.wire.streams import finish, portions
+from features.wire.user_moves import MOST_MERGES
 from features.workspace import Workspace
 
 EXPOSURES_KEPT: Final = 200_000

@@ -12,16 +12,16 @@ from typing import Any
 
 from rich.table import Table as TextTable
 
-from features.connection import connect
-from features.erase import Erasure, Home, erase_user
-from features.forecast import Deployment, Forecast, forecast_memory
-from features.memory_cost import Measured
-from features.memory_measure import measure
-from features.memory_sample import Shapes, given_shapes, logged_shapes
+from features.erasure.erase import Erasure, Home, erase_user
+from features.memory.cost import Measured
+from features.memory.forecast import Deployment, Forecast, forecast_memory
+from features.memory.measure import measure
+from features.memory.sample import Shapes, given_shapes, logged_shapes
 from features.merging import merge_users
 from features.redis_server import open_redis
 from features.store import BULK_TIMEOUT_S, Store
 from features.tables import write_durably
+from features.wire.connection import connect
 from features.workspace import MARK, Workspace, open_workspace
 from infra.commands import Screen
 from infra.nightly import open_store

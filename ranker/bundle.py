@@ -65,7 +65,7 @@ class Bundle:
     statistics: Floats
     """`video_statistics`, float32, (n, len(STATISTIC_NAMES))."""
     activity: npt.NDArray[np.int32]
-    """ACTIVITY_NAMES as of the end of what was learnt from, or as of now where it is served, int32, (n, 14)."""
+    """ACTIVITY_NAMES as of the end of what was learnt from, or as of now when served, int32, (n, 14)."""
     tower: Tower
     vectors: Floats
     """The video tower's unit vectors, float32, (n, dim)."""

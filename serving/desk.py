@@ -18,9 +18,9 @@ import polars as pl
 from features.activity_board import ActivitySnapshot
 from features.contracts import Int64s, VideoTable
 from features.errors import NotFound, RecError, VersionMismatch
-from features.row_loads import RowLoad
-from features.rows import RowStore
-from features.statistic_rows import read_statistics, statistic_schema
+from features.row_store.loads import RowLoad
+from features.row_store.rows import RowStore
+from features.row_store.statistic_rows import read_statistics, statistic_schema
 from features.workspace import Workspace
 from ingest.encoders.query import QueryEncoder
 from ranker.bundle import Bundle, load_bundle

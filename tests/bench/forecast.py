@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from features.forecast import held_by
-from features.memory_measure import SIZES, Memory, measure, measuring_server, read_memory
-from features.memory_sample import Shapes, load_sample_users, load_sample_videos
+from features.memory.forecast import held_by
+from features.memory.measure import SIZES, Memory, measure, measuring_server, read_memory
+from features.memory.sample import Shapes, load_sample_users, load_sample_videos
 from tests.bench.record import write_result
 
 SEED = 7

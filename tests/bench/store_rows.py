@@ -28,10 +28,10 @@ import polars as pl
 import redis
 
 from features.packing import AcceptedEvent
-from features.request_rows import read_request
-from features.row_keys import RowKeys, identities, shards_of
-from features.row_packing import HEADER, command, header_of
-from features.row_schema import RowSchema
+from features.row_store.keys import RowKeys, identities, shards_of
+from features.row_store.packing import HEADER, command, header_of
+from features.row_store.request_rows import read_request
+from features.row_store.schema import RowSchema
 from features.store import Store
 from tests.bench.feast_env import run_feast
 from tests.bench.record import write_result

@@ -10,17 +10,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.connection import connect
 from features.counters import counters_now
 from features.errors import Erased, StoreUnavailable
 from features.histories import build_event_log, ends_of, gather_histories
 from features.loading import load_everybody
-from features.nodes import all_nodes, node_of
 from features.outbox import exposures
 from features.packing import AcceptedEvent, Exposure, pack_exposure
 from features.redis_server import open_redis
-from features.row_schema import RowSchema
+from features.row_store.schema import RowSchema
 from features.store import Store
+from features.wire.connection import connect
+from features.wire.nodes import all_nodes, node_of
 from features.workspace import Workspace
 from tests.features.redis_cluster import LocalCluster, local_cluster
 

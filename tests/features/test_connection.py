@@ -9,10 +9,10 @@ import pytest
 import redis
 from redis import exceptions
 
-from features.connection import connect, mapped
 from features.errors import BadInput, StoreTimeout, StoreUnavailable, VersionMismatch
-from features.lazy_cluster import LazyCluster
 from features.redis_server import open_redis
+from features.wire.connection import connect, mapped
+from features.wire.lazy_cluster import LazyCluster
 from tests.features.redis_cluster import free_ports, tcp_server
 
 

@@ -13,27 +13,27 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features import erase
-from features.appending import REFUSED, append_events, append_rows, refused_events
-from features.connection import connect
 from features.contracts import INTERACTIONS
-from features.erase import Home, erase_user, find_everywhere
-from features.erase_tables import user_tables
+from features.erasure import erase
+from features.erasure.erase import Home, erase_user, find_everywhere
+from features.erasure.in_tables import user_tables
+from features.erasure.tombstones import hash_of_user, refused_users
 from features.errors import BadInput, Erased, RecError
 from features.importers import key_of_event_id
-from features.laid_aside import LAID_ASIDE, laid_aside
+from features.intake.appending import REFUSED, append_events, append_rows, refused_events
+from features.intake.laid_aside import LAID_ASIDE, laid_aside
 from features.merges import merges
 from features.merging import merge_users
-from features.nodes import Client
 from features.outbox import EXPOSURES, exposures
 from features.packing import AcceptedEvent, Exposure, pack_event, pack_exposure
 from features.redis_server import private_redis
-from features.row_schema import RowSchema
+from features.row_store.schema import RowSchema
 from features.store import Store
-from features.store_keys import shard_of
-from features.streams import GROUP
 from features.tables import Table
-from features.tombstones import hash_of_user, refused_users
+from features.wire.connection import connect
+from features.wire.nodes import Client
+from features.wire.store_keys import shard_of
+from features.wire.streams import GROUP
 from features.workspace import Workspace
 
 T0 = 1_767_225_600_000

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.connection import connect
-from features.erase import Home, erase_user, find_everywhere
-from features.erase_redis import rewrite_append_only
+from features.erasure.erase import Home, erase_user, find_everywhere
+from features.erasure.in_redis import rewrite_append_only
 from features.errors import Erased
 from features.merging import merge_users
 from features.packing import AcceptedEvent, Exposure, pack_exposure
-from features.row_schema import RowSchema
+from features.row_store.schema import RowSchema
 from features.store import Store
+from features.wire.connection import connect
 from features.workspace import Workspace
 from tests.features.redis_cluster import local_cluster
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.appending import append_events
 from features.contracts import HISTORY_LENGTH
 from features.errors import BadInput
-from features.forecast import MARGIN, Deployment, forecast_memory, held_by
-from features.memory_cost import BUCKET_BYTES, Cost, Measured, buckets
-from features.memory_measure import measure, measuring_server, read_memory
-from features.memory_sample import Shapes, given_shapes, load_sample_users, load_sample_videos, logged_shapes
+from features.intake.appending import append_events
+from features.memory.cost import BUCKET_BYTES, Cost, Measured, buckets
+from features.memory.forecast import MARGIN, Deployment, forecast_memory, held_by
+from features.memory.measure import measure, measuring_server, read_memory
+from features.memory.sample import Shapes, given_shapes, load_sample_users, load_sample_videos, logged_shapes
 from features.workspace import Workspace
 
 SIZES = (400, 800, 1600)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import excess
-from features.appending import WITHHELD, append_events
 from features.contracts import MAX_EVENTS_A_DAY, MAX_EVENTS_A_MINUTE, TS
+from features.erasure.tombstones import refuse_users
 from features.errors import BadInput
 from features.importers import REFUSED, import_events
+from features.intake import excess
+from features.intake.appending import WITHHELD, append_events
 from features.tables import Table
 from features.timestamps import parse_times
-from features.tombstones import refuse_users
 from features.workspace import Workspace
 
 MakeEvents = Callable[..., pl.DataFrame]
@@ -180,7 +180,7 @@ def test_a_file_that_breaks_off_in_the_middle_leaves_nothing_of_its_import(
 def test_a_quote_that_never_closes_is_named_with_its_row(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("features.readers_text.LONGEST_ROW", 100)
+    monkeypatch.setattr("features.formats.readers_text.LONGEST_ROW", 100)
     log = tmp_path / "log.csv"
     log.write_text('user_id,video_id\nu,v\n"open,v\n' + "u,v\n" * 100)
     with pytest.raises(BadInput, match=r"has a row of more than .* that begins '\"open,v.*close its quote"):

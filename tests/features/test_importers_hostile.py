@@ -15,15 +15,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from features import appending, event_index, importers
-from features.appending import WITHHELD, append_events, refused_events
-from features.erase_tables import drop_rows, user_tables
+from features import importers
+from features.erasure.in_tables import drop_rows, user_tables
+from features.erasure.tombstones import refuse_users
 from features.errors import BadInput
+from features.formats.readers import read_chunks
 from features.importers import import_events
-from features.laid_aside import LAID_ASIDE, laid_aside, left_behind
-from features.readers import read_chunks
+from features.intake import appending, event_index
+from features.intake.appending import WITHHELD, append_events, refused_events
+from features.intake.laid_aside import LAID_ASIDE, laid_aside, left_behind
 from features.table_sweep import discard, superseded
-from features.tombstones import refuse_users
 from features.workspace import Workspace
 
 MakeEvents = Callable[..., pl.DataFrame]
@@ -155,7 +156,7 @@ def test_a_file_that_is_gone_for_another_reason_is_not_taken_for_a_conflict(
 KILLED = """
 import sys
 from pathlib import Path
-from features.laid_aside import laid_aside
+from features.intake.laid_aside import laid_aside
 with laid_aside(Path(sys.argv[1])) as folder:
     (folder / "good-0.parquet").write_text("somebody")
     print("ready", flush=True)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from features.errors import BadInput
+from features.formats.openbandit import policy_of
 from features.importers import import_events
-from features.log_openbandit import policy_of
 from features.workspace import Workspace
 
 KUAIRAND_LOG = (

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import appending
-from features.appending import append_events
 from features.contracts import INTERACTIONS, conform
 from features.errors import CommitConflict
-from features.event_identity import identify, identities, joined, repeats
-from features.event_index import NEW, OTHER, SAME, find_stored
+from features.formats.readers import read_chunks, read_table
+from features.formats.readers_text import blocks, row_end
 from features.importers import import_events, key_of_event_id
-from features.readers import read_chunks, read_table
-from features.readers_text import blocks, row_end
+from features.intake import appending
+from features.intake.appending import append_events
+from features.intake.event_identity import identify, identities, joined, repeats
+from features.intake.event_index import NEW, OTHER, SAME, find_stored
 from features.table_sweep import INDEX, cached
 from features.tables import Table
 from features.workspace import Workspace, open_workspace

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.named_in import marks_of, named_in
+from features.erasure.named_in import marks_of, named_in
 from features.packing import AcceptedEvent, pack_event, unpack_event
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)

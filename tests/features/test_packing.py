@@ -10,9 +10,9 @@ from features.errors import BadInput, VersionMismatch
 from features.packing import (
     AcceptedEvent,
     Exposure,
+    moved_to,
     pack_event,
     pack_exposure,
-    moved_to,
     pack_moved,
     pack_users,
     unpack_event,

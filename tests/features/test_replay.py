@@ -1,7 +1,7 @@
 """A log through the live path and through the batch path: every feature of every slate, equal to the bit.
 
-Events come late, twice, out of order and too fast; slates are made in between from what the store holds at that
-moment. Afterwards all that is left is the tables, and from these the batch path computes the same slates.
+Events come late, twice, out of order and too fast; slates are made in between from what the store holds at
+that moment. Afterwards all that is left is the tables, and from these the batch path computes them again.
 """
 
 import secrets
@@ -43,7 +43,7 @@ class Live:
     store: Store
     workspace: Workspace
     videos: VideoTable
-    activity: ActivitySnapshot = ActivitySnapshot()
+    activity: ActivitySnapshot = field(default_factory=ActivitySnapshot)
     statistics: np.ndarray = field(default_factory=lambda: np.zeros(0))
     statistics_ms: int = 0
     slates: dict[str, np.ndarray] = field(default_factory=dict)

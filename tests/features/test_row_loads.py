@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import redis
 
-from features import bulk_load, row_loads
 from features.errors import NotFound, StoreUnavailable
 from features.redis_server import private_redis
-from features.row_keys import RowKeys
-from features.row_schema import RowSchema
-from features.rows import RowStore
+from features.row_store import bulk_load
+from features.row_store import loads as row_loads
+from features.row_store.keys import RowKeys
+from features.row_store.rows import RowStore
+from features.row_store.schema import RowSchema
 
 VIDEO = RowSchema("video", ("age", "plays"), "v1")
 KEYS = np.arange(6000, dtype=np.int64)

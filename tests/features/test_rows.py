@@ -12,14 +12,14 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import row_keys
 from features.errors import BadInput, NotFound, VersionMismatch
 from features.packing import AcceptedEvent
-from features.request_rows import read_request
-from features.row_keys import RowKeys, identities, shards_of
-from features.row_packing import SET_ROWS, decode_rows, header_of, set_commands
-from features.row_schema import RowSchema, difference, schema_hash
-from features.rows import RowStore
+from features.row_store import keys as row_keys
+from features.row_store.keys import RowKeys, identities, shards_of
+from features.row_store.packing import SET_ROWS, decode_rows, header_of, set_commands
+from features.row_store.request_rows import read_request
+from features.row_store.rows import RowStore
+from features.row_store.schema import RowSchema, difference, schema_hash
 from features.store import Store
 
 VIDEO = RowSchema("video", ("age", "plays", "likes"), "v1")

@@ -28,9 +28,9 @@ from features.loading import load_everybody
 from features.outbox import exposures, store_events
 from features.packing import AcceptedEvent, Exposure, pack_event, pack_exposure
 from features.store import Store
-from features.store_keys import shard_of
-from features.streams import GROUP
 from features.tables import Table
+from features.wire.store_keys import shard_of
+from features.wire.streams import GROUP
 from features.workspace import Workspace
 
 NOW = 1_767_312_000_000
@@ -207,7 +207,7 @@ def test_a_merge_cut_off_between_its_steps_loses_nothing(
 ) -> None:
     store.accept_events("anon", [event("a", 3, NOW)])
     with monkeypatch.context() as broken:
-        broken.setattr("features.scripts.JOIN", "return redis.error_reply('OOM cut off')")
+        broken.setattr("features.wire.scripts.JOIN", "return redis.error_reply('OOM cut off')")
         with pytest.raises(StoreUnavailable):
             store.merge_users("anon", "known")
     store.accept_events("anon", [event("b", 6, NOW + 1)])  # goes to the known user already

@@ -21,9 +21,9 @@ from features.merges import record_merge
 from features.outbox import store_events
 from features.packing import AcceptedEvent, pack_event
 from features.store import Store
-from features.store_keys import shard_of
-from features.streams import GROUP
 from features.tables import Table
+from features.wire.store_keys import shard_of
+from features.wire.streams import GROUP
 from features.workspace import Workspace
 from serving.upkeep import drain_and_count
 
@@ -50,7 +50,7 @@ def event(name: str, key: int, ts_ms: int, kind: str = "play", **extra: object) 
 
 def cut_off_merge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("features.scripts.JOIN", "return redis.error_reply('OOM cut off')")
+        broken.setattr("features.wire.scripts.JOIN", "return redis.error_reply('OOM cut off')")
         with pytest.raises(StoreUnavailable):
             store.merge_users("anon", "known")
 

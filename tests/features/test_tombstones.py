@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.store_keys import refusal_of
-from features.tombstones import readmit_users, refuse_users, refused_hashes, refused_users, tombstones
+from features.erasure.tombstones import readmit_users, refuse_users, refused_hashes, refused_users, tombstones
+from features.wire.store_keys import refusal_of
 from features.workspace import Workspace
 
 ids = st.sampled_from(["a", "b", "ü", "a b", "17", "A"])

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.erase import FUTURES
+from features.erasure.erase import FUTURES
 from features.errors import BadInput
-from features.log_formats import FORMATS
+from features.formats.log_formats import FORMATS
 from infra import cli, commands
 from infra.cli import main
 from infra.nightly import describe_ingest

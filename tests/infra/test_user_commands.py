@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.erasure.tombstones import hash_of_user
 from features.store import Store
-from features.tombstones import hash_of_user
 from features.workspace import Workspace, open_workspace
 from infra.cli import main
 from infra.nightly import open_store

@@ -1,0 +1,1 @@
+"""Users who go: from everywhere, with a proof."""

@@ -1,0 +1,1 @@
+"""Files of events as they come, and the public logs among them."""

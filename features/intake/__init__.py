@@ -1,0 +1,1 @@
+"""Events at the door: checked, told apart, counted against the rate, appended once."""

@@ -1,0 +1,1 @@
+"""Feature rows in Redis: loaded by version, read in one trip, swept when nobody reads them."""
