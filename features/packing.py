@@ -58,6 +58,9 @@ USER_HEAD: Final = np.dtype(
 )
 """Before a user's history: when the newest event arrived, the rate it is held to, and `UserCounters`."""
 
+_COUNTERS: Final = ("events", "watch_ms", "hours", "devices", "first_ms")
+"""Columns of USER_HEAD that are `UserCounters`, in its order."""
+
 USER: Final = 1
 EVENT: Final = 2
 EXPOSURE: Final = 3
@@ -228,22 +231,15 @@ def unpack_user(packed: bytes | None, length: int = HISTORY_LENGTH) -> UserState
     if packed is None:
         return UserState.empty(length)
     count, at = _open(packed, USER)
-    head = _rows(packed, USER_HEAD, 1, at)[0]
+    head = _rows(packed, USER_HEAD, 1, at)
     rows = _rows(packed, EVENT_ROW, count, at + USER_HEAD.itemsize)[:length]
-    out = Histories.empty(1, length)
-    out.video_keys[0, : len(rows)] = rows["video_key"]
-    out.events[0, : len(rows)] = rows["event"]
-    out.ts_ms[0, : len(rows)] = rows["ts_ms"]
-    out.watch_s[0, : len(rows)] = rows["watch_s"]
-    out.lengths[0] = len(rows)
-    counters = UserCounters(
-        head["events"][None].astype(np.int64),
-        np.array([head["watch_ms"]], np.int64),
-        head["hours"][None].astype(np.int64),
-        head["devices"][None].astype(np.int64),
-        np.array([head["first_ms"]], np.int64),
-    )
-    return UserState(out, counters, int(head["received_ms"]))
+    n, out = len(rows), Histories.empty(1, length)
+    if n:
+        out.video_keys[0, :n], out.events[0, :n] = rows["video_key"], rows["event"]
+        out.ts_ms[0, :n], out.watch_s[0, :n] = rows["ts_ms"], rows["watch_s"]
+        out.lengths[0] = n
+    counters = UserCounters(*(head[name].astype(np.int64) for name in _COUNTERS))
+    return UserState(out, counters, int(head["received_ms"][0]))
 
 
 def moved_to(packed: bytes | None) -> str | None:

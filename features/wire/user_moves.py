@@ -39,7 +39,8 @@ def current_user(client: Client, keys: StoreKeys, user_id: str) -> tuple[str, by
     """Whom a user has become, and that user's record."""
     name = user_id
     for _ in range(MOST_MERGES):
-        packed: Any = client.get(keys.user(name, "h"))
+        key = keys.user(name, "h")
+        packed: Any = checked(pipelined(client, [key], [("GET", key)]))[0]
         into = moved_to(packed)
         if into is None:
             return name, packed
