@@ -28,11 +28,12 @@ def rows(result: dict[str, Any]) -> str:
 
 def accept(result: dict[str, Any]) -> str:
     """How soon an accepted event is readable elsewhere."""
+    given = result["parameters"]
     lines = [
-        f"{result['parameters']['rate']:,} events a second, open loop, "
-        f"{result['parameters']['repeated']:.0%} of them repeats, for {result['parameters']['seconds']:.0f} s.",
+        f"{given['rate']:,} events a second, open loop, {given['repeated']:.0%} of them repeats, for "
+        f"{given['seconds']:.0f} s; every tenth is read on another connection.",
         "",
-        "| | readable on another connection after, ms (p50, p99) | there at the first read | store client, Redis |",
+        "| | read after the accept, ms (p50, p99) | there at the first read | store client, Redis |",
         "|---|---|---|---|",
     ]
     for name, words in (("one_core", "store client and Redis share one core"), ("free", "two cores")):
@@ -51,7 +52,7 @@ def point_in_time(result: dict[str, Any]) -> str:
     lookup, streamed = result["figures"]["lookup"], result["figures"]["streamed"]
     ours, peer = lookup["ours"], lookup["pandas"]
     lines = [
-        f"| {lookup['rows']:,} rows: user counters, idle time, video activity as of each | seconds | peak GiB |",
+        f"| counters, idle time and activity as of each of {lookup['rows']:,} rows | seconds | peak GiB |",
         "|---|---|---|",
         f"| this store (compiled in {ours['compile_s']:.0f} s before) | {ours['wall_s']:.1f} "
         f"| {ours['peak_gib']:.1f} |",

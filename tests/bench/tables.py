@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import ingest_tables, understanding_tables
+from tests.bench import ingest_tables, store_tables, understanding_tables
 from tests.bench.record import RESULTS, ROOT
 
 README = ROOT / "README.md"
@@ -57,6 +57,10 @@ TABLES: dict[str, Callable[..., str]] = {
     "planted_missing": understanding_tables.planted_missing,
     "tiktok_content": understanding_tables.tiktok_content,
     "encoders": understanding_tables.encoders,
+    "store_rows": store_tables.rows,
+    "store_accept": store_tables.accept,
+    "point_in_time": store_tables.point_in_time,
+    "forecast": store_tables.forecast,
 }
 SOURCES = {"encoders": ("esc10", "same_source", "encoder_speed")}
 """Results of a table that is made of several."""
