@@ -56,13 +56,12 @@ EXPOSURES: Final = Metric(
     "reelrank_exposures_total", "counter", "Slates logged after the response.", ("outcome",)
 )
 SWAPS: Final = Metric("reelrank_bundle_swaps_total", "counter", "Bundles taken into service.", ("outcome",))
-DRAINED: Final = Metric("reelrank_drained_rows_total", "counter", "Rows moved from Redis into the workspace.")
 STORE_WAITING: Final = Metric("reelrank_store_waiting", "gauge", "Events and slates that wait for the drain.")
 STORE_LOST: Final = Metric("reelrank_store_exposures_lost", "gauge", "Slates that full streams have cost.")
 STORE_AGE: Final = Metric("reelrank_store_age_seconds", "gauge", "Since what is live was put up.", ("what",))
 
 METRICS: Final = (
-    REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, SLATES, SLATE_SECONDS, EVENTS, EXPOSURES, SWAPS, DRAINED,
+    REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, SLATES, SLATE_SECONDS, EVENTS, EXPOSURES, SWAPS,
     STORE_WAITING, STORE_LOST, STORE_AGE,
 )  # fmt: skip
 

@@ -62,7 +62,8 @@ def finish(client: Client, entries: list[Entry]) -> None:
         by_stream.setdefault(entry.stream, []).append(entry.place)
     commands: list[tuple[Any, ...]] = []
     for stream, places in by_stream.items():
-        commands += [("XACK", stream, GROUP, *places), ("XDEL", stream, *places)]
+        # In this order a reader that dies in between leaves nothing that counts towards the stream's length.
+        commands += [("XDEL", stream, *places), ("XACK", stream, GROUP, *places)]
     checked(pipelined(client, [command[1] for command in commands], commands))
 
 

@@ -64,7 +64,7 @@ def test_the_store_holds_every_users_history_after_the_job(night: NightlySetting
     user = log.filter(pl.col("event") == "play")["user_id"][0]
     with private_redis(workspace.root / "redis") as url:
         store = Store.connect(url)
-        history = store.read_user(user)
+        history = store.read_user(user).histories
         store.close()
     mine = log.filter((pl.col("user_id") == user) & (pl.col("event") != "impression"))
     assert 0 < history.lengths[0] <= len(mine)
