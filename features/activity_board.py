@@ -7,7 +7,7 @@ An hour that is over never changes again, so that a reader fetches one or two ho
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,6 @@ from features.activity import (
 from features.contracts import ACTIVITY_PERIOD_MS, DAY_MS, EVENTS, Int64s
 from features.errors import VersionMismatch
 from features.store import Store
-from features.tables import Snapshot
 from features.workspace import Workspace
 
 _HEAD: Final = struct.Struct("<HHqqI")
@@ -118,10 +117,9 @@ def _recent(workspace: Workspace, since_ms: int) -> pl.DataFrame:
     now = table.snapshot()
     first = _day(since_ms - DAY_MS)
     files = tuple(name for name in now.files if name.startswith("date=") and name[5:15] >= first)
-    some = Snapshot(now.sequence, files, now.rows, now.committed_at, now.meta)
     since = pl.lit(since_ms, pl.Int64).cast(pl.Datetime("ms", "UTC"))
     return (
-        table.scan(at=some)
+        table.scan(at=replace(now, files=files))
         .select("video_id", "event", "ts", "received_at", "excess")
         .filter(pl.max_horizontal("ts", "received_at") >= since)
         .collect()

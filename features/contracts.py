@@ -94,7 +94,7 @@ CATALOGUE: Final = (
 )
 
 INTERACTIONS: Final = (
-    Column("event_key", pl.String(), True, "identity of the row, unique: see `importers.identify`"),
+    Column("event_key", pl.String(), True, "identity of the row, unique: see `event_identity.identify`"),
     Column("user_id", pl.String(), False, "null only in bandit logs"),
     Column("video_id", pl.String(), True, "need not be in the catalogue"),
     Column("event", pl.String(), True, "one of EVENTS"),

@@ -13,6 +13,7 @@ import inspect
 import json
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Final, Literal
 
@@ -199,32 +200,10 @@ def feature_version() -> str:
     return hashlib.blake2b(json.dumps([rows, code, _rules()]).encode(), digest_size=6).hexdigest()
 
 
-def _modules() -> tuple[ModuleType, ...]:
-    from features import (
-        activity,
-        assemble,
-        counters,
-        event_log,
-        histories,
-        pair_features,
-        requests,
-        statistics,
-        user_features,
-        video_features,
-    )
-
-    return (
-        activity,
-        assemble,
-        counters,
-        event_log,
-        histories,
-        pair_features,
-        requests,
-        statistics,
-        user_features,
-        video_features,
-    )
+def _modules() -> list[ModuleType]:
+    names = ("activity", "assemble", "counters", "event_log", "histories", "pair_features", "requests",
+             "statistics", "user_features", "video_features")  # fmt: skip
+    return [import_module(f"features.{name}") for name in names]
 
 
 def _rules() -> list[object]:

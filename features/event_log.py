@@ -25,7 +25,7 @@ MOST_WATCH_MS: Final = 2**31 - 1
 JOINED: Final = "joined_at"
 """Column that says when an event came to its user, who was merged."""
 
-_READ: Final = (
+READ: Final = (
     "event_key",
     "user_id",
     "video_id",
@@ -38,6 +38,7 @@ _READ: Final = (
     "utc_offset_min",
     "excess",
 )
+"""Columns of INTERACTIONS that a log of events is made from."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def build_event_log(interactions: pl.DataFrame, catalogue: pl.DataFrame) -> tupl
     """
     keys = catalogue.select("video_id", "video_key")
     joined = [JOINED] if JOINED in interactions.columns else []
-    known = interactions.select(*_READ, *joined).join(keys, on="video_id", how="inner")
+    known = interactions.select(*READ, *joined).join(keys, on="video_id", how="inner")
     named = known.filter(pl.col("user_id").is_not_null())
     used = named.filter(is_counted())
     counts = LogCounts(

@@ -41,7 +41,6 @@ from features.intake.appending import (
 )
 from features.intake.appending import REFUSED as REFUSED
 from features.intake.appending import append_events as append_events
-from features.intake.appending import append_rows as append_rows
 from features.intake.event_checks import check_columns, contents, not_after_receipt, reason, take_columns
 from features.intake.event_identity import Identities, identify, identities, joined
 from features.intake.event_identity import key_of_event_id as key_of_event_id

@@ -45,9 +45,8 @@ def load_log(
     for start in range(0, len(users), LOAD_BATCH):
         some = users[start : start + LOAD_BATCH]
         bounds = None if arrived_ms is None else arrived_ms[start : start + LOAD_BATCH]
-        until = np.full(
-            len(some), LATEST_MS, np.int64
-        )  # as any request would see them: with a time, if any have
+        # As any request would see them: with a time, if any have one.
+        until = np.full(len(some), LATEST_MS, np.int64)
         records = pack_users(
             histories_at(events, some, until), counters_at(events, some, until), newest_arrivals(events, some)
         )

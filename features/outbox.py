@@ -6,15 +6,16 @@ to the quarantine.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from features.commits import ATTEMPTS
+from features.commits import commit_again
 from features.contracts import INTERACTIONS, TS, Column, conform
 from features.erasure.tombstones import refused_users
-from features.errors import BadInput, CommitConflict, VersionMismatch
+from features.errors import BadInput, VersionMismatch
 from features.intake.appending import append_events, append_refused
 from features.intake.event_identity import key_of_event_id
 from features.packing import Exposure, unpack_event, unpack_exposure
@@ -115,34 +116,27 @@ def store_exposures(workspace: Workspace, records: list[tuple[bytes, bytes]]) ->
         return 0
     catalogue = workspace.catalogue.read(["video_key", "video_id"])
     named = _items(slates).join(catalogue, on="video_key", how="left", maintain_order="left")
-    return _append(exposures(workspace), named, workspace)
+    return commit_again(exposures(workspace), lambda before: _append(workspace, named, before))
 
 
-def _append(table: Table, rows: pl.DataFrame, workspace: Workspace) -> int:
-    for _ in range(ATTEMPTS):
-        before = table.snapshot()  # first: a user who is deleted from here on makes the commit a conflict
-        named = rows.with_columns(
-            pl.when(~refused_users(workspace, rows["user_id"])).then("user_id").alias("user_id")
-        )
-        stored = _stored_slates(table, before, set(_by_day(rows)))
-        fresh = named.join(stored, on="request_id", how="anti", maintain_order="left").unique(
-            ["request_id", "position"], keep="first", maintain_order=True
-        )
-        if not len(fresh):
-            return 0
-        try:
-            table.append_parts(_by_day(fresh), onto=before, merge_small=True)
-        except CommitConflict:
-            continue
-        return fresh["request_id"].n_unique()
-    raise CommitConflict(f"the exposures in {workspace.root} were changed by others {ATTEMPTS} times; repeat")
+def _append(workspace: Workspace, rows: pl.DataFrame, before: Snapshot) -> int:
+    # Asked after the snapshot: a user who is deleted from here on makes the commit a conflict.
+    refused = refused_users(workspace, rows["user_id"])
+    named = rows.with_columns(pl.when(~refused).then("user_id").alias("user_id"))
+    table = exposures(workspace)
+    stored = _stored_slates(table, before, set(_by_day(rows)))
+    fresh = named.join(stored, on="request_id", how="anti", maintain_order="left").unique(
+        ["request_id", "position"], keep="first", maintain_order=True
+    )
+    if len(fresh):
+        table.append_parts(_by_day(fresh), onto=before, merge_small=True)
+    return fresh["request_id"].n_unique()
 
 
 def _stored_slates(table: Table, at: Snapshot, days: set[str]) -> pl.DataFrame:
     """Slates of these days: a slate that comes again comes with its day."""
     files = tuple(name for name in at.files if name.partition("/")[0] in days)
-    some = Snapshot(at.sequence, files, at.rows, at.committed_at, at.meta)
-    return table.scan(at=some).select("request_id").unique().collect()
+    return table.scan(at=replace(at, files=files)).select("request_id").unique().collect()
 
 
 def _why(error: VersionMismatch | BadInput) -> str:

@@ -20,6 +20,7 @@ from features.errors import BadInput
 from features.event_log import EventLog, build_event_log
 from features.histories import histories_at
 from features.statistics import DailyCounts, daily_counts, summarise
+from features.videos import video_rows
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,10 @@ def read_past(interactions: pl.DataFrame, catalogue: pl.DataFrame, videos: Video
         catalogue: `video_id` and `video_key`.
         videos: rows of the features.
     """
-    rows = pl.DataFrame(
-        {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos), dtype=np.int32)}
-    )
     return Past(
         videos,
         build_event_log(interactions, catalogue)[0],
-        build_activity_log(interactions, rows),
+        build_activity_log(interactions, video_rows(videos)),
         daily_counts(interactions, videos),
     )
 

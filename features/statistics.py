@@ -19,6 +19,7 @@ import polars as pl
 from features.contracts import DAY_MS, EVENT_CODES, Floats, Int64s, VideoTable
 from features.event_log import code_expr, is_counted, known_expr, ts_expr
 from features.histories import positive_mask
+from features.videos import video_rows
 
 STATISTIC_NAMES: Final = (
     "impressions",
@@ -72,7 +73,7 @@ def video_statistics(interactions: pl.DataFrame, videos: VideoTable, as_of_ms: i
     """
     if as_of_ms is not None:
         return summarise(daily_counts(interactions, videos, as_of_ms % DAY_MS), videos, as_of_ms)
-    counted = interactions.filter(is_counted()).join(_ids(videos), on="video_id", how="semi")
+    counted = interactions.filter(is_counted()).join(video_rows(videos), on="video_id", how="semi")
     latest = counted.select(known_expr().max()).item()
     instant = 0 if latest is None else int(latest) + 1
     return summarise(daily_counts(interactions, videos, instant % DAY_MS), videos, None, instant)
@@ -98,7 +99,7 @@ def daily_counts(interactions: pl.DataFrame, videos: VideoTable, phase_ms: int =
     found = (
         interactions.select("video_id", "event", "ts", "received_at", "watch_s", "excess")
         .filter(is_counted())
-        .join(_ids(videos), on="video_id", how="inner")
+        .join(video_rows(videos), on="video_id", how="inner")
         .select(
             "row",
             day=_day(ts_expr(), phase_ms),
@@ -211,12 +212,6 @@ def _rate(hits: _F64, trials: _F64, all_hits: float | None = None, all_trials: f
         trials.sum() if all_trials is None else all_trials, 1.0
     )
     return np.asarray(np.clip((hits + PRIOR_COUNT * prior) / (trials + PRIOR_COUNT), 0.0, 1.0))
-
-
-def _ids(videos: VideoTable) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos), dtype=np.int32)}
-    )
 
 
 def _day(ms: pl.Expr, phase_ms: int) -> pl.Expr:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features import event_log
 from features.activity import activity_at, build_activity_log, watermark
 from features.assemble import FEATURE_NAMES
 from features.contracts import ACTIVITY_NAMES, DAY_MS, Context, Floats, VideoTable
@@ -24,24 +25,11 @@ from features.event_log import JOINED, build_event_log, is_counted, ts_expr
 from features.labels import LABELS, label
 from features.point_in_time import Moments, features_of, nightly_statistics
 from features.statistics import DailyCounts, daily_counts, merge_counts
+from features.videos import video_rows
 
 Int32s = npt.NDArray[np.int32]
 
-READ: Final = (
-    "event_key",
-    "user_id",
-    "video_id",
-    "event",
-    "ts",
-    "order",
-    "received_at",
-    "watch_s",
-    "request_id",
-    "surface",
-    "device",
-    "utc_offset_min",
-    "excess",
-)
+READ: Final = (*event_log.READ, "request_id", "surface")
 """Columns of INTERACTIONS that are read."""
 
 KEPT: Final = ("event_key", "user_id", "video_id", "video_key", "ts", "request_id")
@@ -145,9 +133,7 @@ def _survey(log: pl.LazyFrame) -> tuple[int, bool, int]:
 
 def _lay_aside(log: pl.LazyFrame, videos: VideoTable, aside: _Aside, shape: Sharding) -> DailyCounts:
     """Writes every row of known videos to its user's and to its video's shard; the daily counts of all."""
-    known = pl.DataFrame({"video_id": pl.Series(videos.ids, dtype=pl.String)}).with_columns(
-        row=pl.int_range(len(videos), dtype=pl.Int32)
-    )
+    known = video_rows(videos)
     daily = daily_counts(log.head(0).collect(), videos)
     seen = 0
     for number, batch in enumerate(log.collect_batches(chunk_size=shape.rows_a_batch, maintain_order=True)):

@@ -53,6 +53,13 @@ def build_video_table(
     )
 
 
+def video_rows(videos: VideoTable) -> pl.DataFrame:
+    """`video_id` (String) and `row` (Int32) of each video: a log joined with it names rows of the table."""
+    return pl.DataFrame(
+        {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos), dtype=np.int32)}
+    )
+
+
 def _vectors(keys: Int64s, frame: pl.DataFrame | None, column: str) -> Floats:
     present = (
         None

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from features.activity import activity_at, build_activity_log
 from features.assemble import video_statistics
@@ -29,6 +28,7 @@ from features.errors import BadInput
 from features.histories import ends_of, gather_histories
 from features.neighbours import Neighbours
 from features.pipeline import FeatureSet
+from features.videos import video_rows
 from features.workspace import Workspace
 from ranker.blend import fit_blend, z_scores
 from ranker.bundle import SOURCES, Bundle, Scorer, assemble_bundle, write_bundle
@@ -419,8 +419,7 @@ def _last_activity(features: FeatureSet) -> npt.NDArray[np.int32]:
     known = features.log.arrivals.known_ms
     period = ACTIVITY_PERIOD_MS
     mark = (int(known.max(initial=0)) // period + 1) * period if features.log.has_times else 0
-    rows = {"video_id": pl.Series(videos.ids, dtype=pl.String), "row": np.arange(len(videos))}
-    activity = build_activity_log(features.interactions, pl.DataFrame(rows))
+    activity = build_activity_log(features.interactions, video_rows(videos))
     return activity_at(activity, np.arange(len(videos)), np.array(mark, np.int64))
 
 
